@@ -1,0 +1,34 @@
+#pragma once
+// Compiler checks, version and the host-device marker.
+//
+// This is the only header outside cuda/ that reads __CUDACC__. The macro decides how functions are
+// marked, never what they contain, so a program that mixes host and CUDA translation units has one
+// definition of everything.
+
+#define KOLMO_VERSION_MAJOR 0
+#define KOLMO_VERSION_MINOR 1
+#define KOLMO_VERSION_PATCH 0
+
+#if defined(_MSVC_LANG)
+#define KOLMO_DETAIL_CPLUSPLUS _MSVC_LANG
+#else
+#define KOLMO_DETAIL_CPLUSPLUS __cplusplus
+#endif
+#if KOLMO_DETAIL_CPLUSPLUS < 202002L
+#error "kolmo needs C++20: compile with -std=c++20"
+#endif
+
+#if defined(__FAST_MATH__) && !defined(KOLMO_ALLOW_FAST_MATH)
+#error "kolmo detects NaN and infinity and orders its sums; -ffast-math removes both guarantees. \
+Use -O3 -march=native -fno-math-errno -fno-trapping-math instead, or define KOLMO_ALLOW_FAST_MATH to accept the consequences."
+#endif
+
+#if defined(__CUDACC__)
+/// Marks a function that runs on the host and in CUDA kernels.
+#define KOLMO_HD __host__ __device__
+#else
+#define KOLMO_HD
+#endif
+
+/// Inlines on every optimisation level; for the few-instruction functions inside vectorised loops.
+#define KOLMO_INLINE inline __attribute__((always_inline))
