@@ -1,0 +1,170 @@
+#pragma once
+// Reverse-mode differentiation: a Tape records operations in the order they run and is walked backwards
+// once, in a loop, freeing every node as it goes. Var is a handle to a value on a tape. The tape is an
+// explicit local object; there is no global state.
+
+#include <memory>
+#include <vector>
+
+#include <kolmo/core/jet.hpp>
+
+namespace kolmo {
+
+template <Value V>
+class Tape;
+
+/// A value being recorded. With slot -1 it is a constant of the tape and receives no gradient.
+template <Value V>
+struct Var {
+  using Scalar = typename V::Scalar;
+  using Backend = typename V::Backend;
+  using Base = typename V::Base;
+  using ValueType = V;
+
+  V value;
+  Tape<V>* tape = nullptr;
+  int slot = -1;
+
+  const Shape& shape() const { return value.shape(); }
+  int rank() const { return value.rank(); }
+  index_t size() const { return value.size(); }
+  index_t extent(int axis) const { return value.extent(axis); }
+  bool has_value() const { return value.has_value(); }
+};
+
+template <class X>
+struct IsVar : std::false_type {};
+template <class V>
+struct IsVar<Var<V>> : std::true_type {};
+
+template <class X>
+concept VarLike = IsVar<std::remove_cvref_t<X>>::value;
+
+/// Every kind of tensor: a value, a jet, or a variable over either.
+template <class X>
+concept TensorLike = Value<X> || VarLike<X>;
+
+/// Strips the recording from a tensor of any kind.
+template <TensorLike X>
+const auto& value(const X& x) {
+  if constexpr (VarLike<X>)
+    return x.value;
+  else
+    return x;
+}
+
+template <TensorLike X>
+using ValueOf = std::remove_cvref_t<decltype(value(std::declval<const X&>()))>;
+
+/// The plain tensor at the bottom of any kind.
+template <TensorLike X>
+using BaseOf = typename std::remove_cvref_t<X>::Base;
+
+template <TensorLike X>
+using ScalarOf = typename std::remove_cvref_t<X>::Scalar;
+
+namespace detail {
+
+template <PlainTensor V>
+void add_in_place(V& target, const V& increment) {
+  apply_in_place(AddScalars{}, target, increment);
+}
+template <JetLike V>
+void add_in_place(V& target, const V& increment) {
+  apply_in_place(AddScalars{}, target.value, increment.value);
+  apply_in_place(AddScalars{}, target.tangent, increment.tangent);
+}
+
+}  // namespace detail
+
+template <Value V>
+class Tape {
+ public:
+  Tape() = default;
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  /// A variable that will receive a gradient.
+  Var<V> leaf(V v) { return {std::move(v), this, new_slot()}; }
+
+  /// A variable without gradient.
+  Var<V> constant(V v) { return {std::move(v), this, -1}; }
+
+  /// Records an operation: pull(tape, gradient of y) must call accumulate for its inputs.
+  template <class Pull>
+  Var<V> push(V y, Pull pull) {
+    const int slot = new_slot();
+    nodes_.push_back(std::make_unique<NodeOf<Pull>>(slot, std::move(pull)));
+    return {std::move(y), this, slot};
+  }
+
+  /// Adds to the gradient of a slot; negative slots are ignored.
+  void accumulate(int slot, V gradient) {
+    if (slot < 0) return;
+    V& sum = gradients_[static_cast<std::size_t>(slot)];
+    if (sum.has_value())
+      detail::add_in_place(sum, gradient);
+    else
+      sum = std::move(gradient);
+  }
+
+  /// Walks back from y with the given gradient of y. May be called once; the recording is consumed.
+  /// Throws ShapeError when the seed does not have the shape of y.
+  void backward(const Var<V>& y, V seed) {
+    if (!(seed.shape() == y.shape()))
+      throw ShapeError("backward: the seed has shape " + seed.shape().to_string() + " but the output has " +
+                       y.shape().to_string());
+    accumulate(y.slot, std::move(seed));
+    while (!nodes_.empty()) {
+      const std::unique_ptr<Node> node = std::move(nodes_.back());
+      nodes_.pop_back();
+      V& slot = gradients_[static_cast<std::size_t>(node->slot)];
+      if (!slot.has_value()) continue;
+      const V gradient = std::move(slot);
+      gradients_[static_cast<std::size_t>(node->slot)] = V();
+      node->pull(*this, gradient);
+    }
+  }
+
+  /// Walks back from a scalar output. Throws ShapeError when y has more than one element.
+  void backward(const Var<V>& y) {
+    if (y.size() != 1)
+      throw ShapeError("backward: expected an output of one element, given " + y.shape().to_string() +
+                       "; reduce it with sum or mean, or pass a seed");
+    backward(y, V::full(y.shape(), typename V::Scalar(1)));
+  }
+
+  /// The gradient of a leaf after backward; zeros when the output does not depend on it.
+  V gradient(const Var<V>& x) const {
+    if (x.slot >= 0 && gradients_[static_cast<std::size_t>(x.slot)].has_value())
+      return gradients_[static_cast<std::size_t>(x.slot)];
+    return V::zeros(x.shape());
+  }
+
+  /// Number of operations recorded and not yet walked.
+  std::size_t size() const { return nodes_.size(); }
+
+ private:
+  struct Node {
+    explicit Node(int s) : slot(s) {}
+    virtual ~Node() = default;
+    virtual void pull(Tape&, const V&) = 0;
+    int slot;
+  };
+  template <class Pull>
+  struct NodeOf final : Node {
+    NodeOf(int s, Pull p) : Node(s), pull_(std::move(p)) {}
+    void pull(Tape& tape, const V& gradient) override { pull_(tape, gradient); }
+    Pull pull_;
+  };
+
+  int new_slot() {
+    gradients_.emplace_back();
+    return static_cast<int>(gradients_.size()) - 1;
+  }
+
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::vector<V> gradients_;
+};
+
+}  // namespace kolmo

@@ -1,0 +1,69 @@
+#pragma once
+// Linear algebra of the default CPU backend from Eigen. With KOLMO_COMPILED the float and double
+// products come from the library target kolmo::compiled and Eigen is not parsed here.
+
+#include <type_traits>
+
+#include <kolmo/backend/cpu.hpp>
+#include <kolmo/backend/gemm_tiles.hpp>
+
+#if !defined(KOLMO_COMPILED) || defined(KOLMO_COMPILING)
+
+// The tiles are the parallelism; Eigen's own would make the bits depend on the number of threads.
+#if !defined(EIGEN_DONT_PARALLELIZE)
+#define EIGEN_DONT_PARALLELIZE
+#endif
+#include <Eigen/Core>
+
+namespace kolmo::detail {
+
+template <class T, bool transposed>
+using EigenOperand = Eigen::Map<
+    const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, transposed ? Eigen::ColMajor : Eigen::RowMajor>, 0,
+    Eigen::OuterStride<>>;
+
+template <class T, bool transpose_a, bool transpose_b>
+void eigen_product(const GemmCall<T>& call) {
+  using Result = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>, 0, Eigen::OuterStride<>>;
+  const EigenOperand<T, transpose_a> a(call.a, call.m, call.k, Eigen::OuterStride<>(call.leading_a));
+  const EigenOperand<T, transpose_b> b(call.b, call.k, call.n, Eigen::OuterStride<>(call.leading_b));
+  Result c(call.c, call.m, call.n, Eigen::OuterStride<>(call.leading_c));
+  if (call.beta == T(0))
+    c.setZero();
+  else if (call.beta != T(1))
+    c *= call.beta;
+  c.noalias() += call.alpha * a * b;
+}
+
+template <class T>
+void eigen_tile(const GemmCall<T>& call) {
+  if (call.transpose_a)
+    call.transpose_b ? eigen_product<T, true, true>(call) : eigen_product<T, true, false>(call);
+  else
+    call.transpose_b ? eigen_product<T, false, true>(call) : eigen_product<T, false, false>(call);
+}
+
+}  // namespace kolmo::detail
+
+#else
+
+namespace kolmo::detail {
+template <class T>
+void eigen_tile(const GemmCall<T>& call);
+extern template void eigen_tile<float>(const GemmCall<float>&);
+extern template void eigen_tile<double>(const GemmCall<double>&);
+}  // namespace kolmo::detail
+
+#endif
+
+namespace kolmo {
+
+template <class T>
+void EigenLinalg::gemm(const GemmCall<T>& call) {
+  if constexpr (std::is_floating_point_v<T>)
+    detail::for_each_gemm_tile(call, &detail::eigen_tile<T>);
+  else
+    detail::for_each_gemm_tile(call, &detail::plain_gemm<T>);
+}
+
+}  // namespace kolmo
