@@ -24,7 +24,7 @@ struct Array {
   KOLMO_HD constexpr T* end() { return elements + N; }
   KOLMO_HD constexpr const T* begin() const { return elements; }
   KOLMO_HD constexpr const T* end() const { return elements + N; }
-  friend constexpr bool operator==(const Array&, const Array&) = default;
+  friend bool operator==(const Array&, const Array&) = default;
 };
 
 /// The smaller of two integers or floating-point numbers.
