@@ -1,5 +1,5 @@
-// What including a header costs: CPU seconds (user and system, median) and peak memory of `COMPILER -std=c++20 -O2 -c` on a
-// file that contains nothing but the include. CPU time, not wall time, so that a busy machine disturbs it less.
+// What including a header costs: CPU seconds (user and system, median) and peak memory of `COMPILER -std=c++20 -O2 -c`
+// on a file that contains nothing but the include. CPU time, not wall time, so that a busy machine disturbs it less.
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -64,7 +64,9 @@ Cost run(const std::vector<std::string>& command) {
     for (const std::string& argument : command) text += " " + argument;
     throw std::runtime_error(text);
   }
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
   return {seconds(usage_of_child.ru_utime) + seconds(usage_of_child.ru_stime),
           static_cast<double>(usage_of_child.ru_maxrss) / 1024};
 }
@@ -120,8 +122,8 @@ int measure(const std::vector<std::string>& compilers, int repetitions, const st
       for (int i = 0; i < repetitions; ++i) costs.push_back(run(command));
       const Cost cost = median(costs);
       const std::string name = std::filesystem::path(compiler).filename().string();
-      std::printf("%-12s %-32s %8.2f %8.0f\n", name.c_str(), header.empty() ? "(empty file)" : header.c_str(), cost.seconds,
-                  cost.megabytes);
+      std::printf("%-12s %-32s %8.2f %8.0f\n", name.c_str(), header.empty() ? "(empty file)" : header.c_str(),
+                  cost.seconds, cost.megabytes);
       std::fflush(stdout);
     }
   }

@@ -11,6 +11,6 @@ __global__ void sum_of_triples(const kolmo::Array<float, 3>* triples, float* sum
 
 void launch(const kolmo::Array<float, 3>* triples, float* sums, kolmo::index_t count) {
   const kolmo::index_t threads = kolmo::smaller<kolmo::index_t>(count, 256);
-  sum_of_triples<<<static_cast<unsigned>(kolmo::divide_up(count, threads)), static_cast<unsigned>(threads)>>>(triples, sums,
-                                                                                                             count);
+  sum_of_triples<<<static_cast<unsigned>(kolmo::divide_up(count, threads)), static_cast<unsigned>(threads)>>>(
+      triples, sums, count);
 }

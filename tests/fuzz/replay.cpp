@@ -1,5 +1,6 @@
-// Runs a fuzz target without libFuzzer: on every file of a folder, on each of its truncations and single-bit flips, and on
-// mutations drawn from a fixed seed, so that a failure can be repeated. Ends by a crash or an exception, as libFuzzer does.
+// Runs a fuzz target without libFuzzer: on every file of a folder, on each of its truncations and single-bit flips, and
+// on mutations drawn from a fixed seed, so that a failure can be repeated. Ends by a crash or an exception, as
+// libFuzzer does.
 
 #include <algorithm>
 #include <cstdint>
@@ -58,7 +59,8 @@ Bytes mutate(Bytes bytes, Generator& generator) {
         break;
       }
       default:
-        std::fill(place, place + static_cast<std::ptrdiff_t>(length), generator.below(2) ? std::uint8_t{255} : std::uint8_t{0});
+        std::fill(place, place + static_cast<std::ptrdiff_t>(length),
+                  generator.below(2) ? std::uint8_t{255} : std::uint8_t{0});
     }
   }
   return bytes;
