@@ -1,0 +1,47 @@
+#pragma once
+// How the preparation or the fit of one density ended. A batch is never stopped by one bad item: every
+// item carries its own status.
+
+#include <cstdint>
+
+#include <kolmo/config.hpp>
+
+namespace kolmo::gmm {
+
+/// Outcome of one density. Everything from `too_short` on means that the input was not a density and that
+/// nothing was fitted.
+enum class Status : std::int32_t {
+  ok = 0,               ///< prepared, or fitted to convergence
+  iteration_limit = 1,  ///< fitted, but stopped by the limit on iterations before the tolerance was met
+  too_short = 2,        ///< fewer than three points
+  non_finite = 3,       ///< a NaN or an infinity among the values
+  negative_mass = 4,    ///< negative values beyond rounding
+  zero_mass = 5,        ///< the integral is zero, or too small to normalise
+  outside_grid = 6,     ///< most of the mass does not fit on the model's grid
+};
+
+/// Whether there is something to use: a prepared density or fitted parameters.
+KOLMO_HD constexpr bool is_valid(Status status) { return status == Status::ok || status == Status::iteration_limit; }
+
+/// One phrase for reports.
+constexpr const char* describe(Status status) {
+  switch (status) {
+    case Status::ok:
+      return "ok";
+    case Status::iteration_limit:
+      return "stopped at the iteration limit";
+    case Status::too_short:
+      return "too short: fewer than three values";
+    case Status::non_finite:
+      return "a value is NaN or infinite";
+    case Status::negative_mass:
+      return "negative values";
+    case Status::zero_mass:
+      return "the density integrates to zero";
+    case Status::outside_grid:
+      return "the density is wider than the model's grid";
+  }
+  return "unknown status";
+}
+
+}  // namespace kolmo::gmm

@@ -1,0 +1,36 @@
+# The ways a program of somebody else gets kolmo: each configures, builds and runs a small project of its own.
+set(consumer_dir "${CMAKE_CURRENT_SOURCE_DIR}/consumer")
+set(consumer_build "${CMAKE_CURRENT_BINARY_DIR}/consumer")
+set(consumer_prefix "${consumer_build}/prefix")
+
+function(kolmo_add_consumer name)
+  add_test(NAME consumer_${name}
+    COMMAND "${CMAKE_CTEST_COMMAND}"
+      --build-and-test "${consumer_dir}/${name}" "${consumer_build}/${name}"
+      --build-generator "${CMAKE_GENERATOR}" --build-noclean
+      --build-options "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}" "-DCMAKE_CXX_COMPILER_LAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER}"
+        -DCMAKE_BUILD_TYPE=Debug ${ARGN}
+      --test-command consumer)
+  set_tests_properties(consumer_${name} PROPERTIES LABELS consumer TIMEOUT 600)
+endfunction()
+
+kolmo_add_consumer(add_subdirectory "-DKOLMO_SOURCE=${PROJECT_SOURCE_DIR}")
+kolmo_add_consumer(fetch_content "-DKOLMO_SOURCE=${PROJECT_SOURCE_DIR}")
+
+if(KOLMO_INSTALL)
+  add_test(NAME consumer_install
+    COMMAND "${CMAKE_COMMAND}" --install "${PROJECT_BINARY_DIR}" --prefix "${consumer_prefix}")
+  set_tests_properties(consumer_install PROPERTIES LABELS consumer FIXTURES_SETUP kolmo_installed)
+  kolmo_add_consumer(find_package "-DCMAKE_PREFIX_PATH=${consumer_prefix}")
+  kolmo_add_consumer(find_package_components "-DCMAKE_PREFIX_PATH=${consumer_prefix}"
+    "-DEXPECT_COMPILED=$<TARGET_EXISTS:kolmo::compiled>")
+  set_tests_properties(consumer_find_package consumer_find_package_components
+    PROPERTIES FIXTURES_REQUIRED kolmo_installed)
+endif()
+
+# No build system at all.
+add_test(NAME consumer_bare_compiler
+  COMMAND "${CMAKE_COMMAND}" -D "compiler=${CMAKE_CXX_COMPILER}" -D "source=${consumer_dir}/core.cpp"
+    -D "include=${PROJECT_SOURCE_DIR}/include" -D "output=${consumer_build}/bare_compiler"
+    -P "${consumer_dir}/bare_compiler.cmake")
+set_tests_properties(consumer_bare_compiler PROPERTIES LABELS consumer TIMEOUT 600)

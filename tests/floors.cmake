@@ -1,0 +1,152 @@
+# Checks what the public headers include and say. cmake -D include=DIR -P floors.cmake
+#
+# A header includes only lower floors or its own folder on its own floor. The tens are the floors of
+# docs/architecture.md; five more sets a folder between two of them.
+cmake_minimum_required(VERSION 3.25)
+set(floor_of_files
+  "kolmo/config.hpp=0" "kolmo/error.hpp=0"
+  "kolmo/core/tensor.hpp=30" "kolmo/core/jet.hpp=30" "kolmo/core/reduce.hpp=30"
+  "kolmo/kolmo.hpp=80")
+set(floor_of_folders
+  "core=10" "backend=20" "cuda=25" "ad=40" "ops=50" "nn=60" "optim=65" "gmm=70" "score=70" "rvq=70" "flow=70")
+# io/ and interop/ stand beside the floors: they include up to nn and optim, and only those from nn up include them.
+set(side_folders io interop)
+set(side_reaches 65)
+set(side_reached_from 60)
+
+# The only headers that include another library.
+set(third_party
+  "kolmo/backend/eigen.hpp" "kolmo/backend/xtensor.hpp" "kolmo/interop/.*" "kolmo/io/format.hpp" "kolmo/io/hdf5.hpp"
+  "kolmo/cuda/.*")
+set(system_headers "^(sys/[a-z_]+|unistd|fcntl|sched|pthread|dlfcn|cpuid|x86intrin|immintrin)\\.h$")
+
+# What the library must not do: print, exit, own a global generator, trust isfinite, leave work undone.
+set(forbidden
+  "std::(cout|cerr|clog)" "[^a-z_](v?f?printf|puts|putchar|perror) *\\(" "[^a-z_](exit|abort|quick_exit) *\\("
+  "std::(isfinite|isnan|isinf)" "std::(normal_distribution|random_device|mt19937)" "[^a-z_](setlocale|srand|rand) *\\("
+  "[^a-z_](fesetround|feenableexcept|_MM_SET_FLUSH_ZERO_MODE)" "using namespace std")
+
+set(violations "")
+set(violation_count 0)
+macro(violation text)
+  math(EXPR violation_count "${violation_count} + 1")
+  string(APPEND violations "\n  ${text}")
+endmacro()
+
+# Sets floor to the number, -1 for side folders, and folder to the first folder under kolmo/.
+macro(locate name)
+  set(floor "")
+  set(folder "")
+  if("${name}" MATCHES "^kolmo/([a-z_]+)/")
+    set(folder "${CMAKE_MATCH_1}")
+  endif()
+  foreach(entry IN LISTS floor_of_files)
+    if("${entry}" MATCHES "^${name}=([0-9]+)$")
+      set(floor "${CMAKE_MATCH_1}")
+    endif()
+  endforeach()
+  if(floor STREQUAL "")
+    foreach(entry IN LISTS floor_of_folders)
+      if("${entry}" MATCHES "^${folder}=([0-9]+)$")
+        set(floor "${CMAKE_MATCH_1}")
+      endif()
+    endforeach()
+    if("${folder}" IN_LIST side_folders)
+      set(floor -1)
+    endif()
+  endif()
+endmacro()
+
+file(GLOB_RECURSE headers RELATIVE "${include}" "${include}/*.hpp" "${include}/*.cuh")
+if(NOT headers)
+  message(FATAL_ERROR "no headers under ${include}")
+endif()
+
+foreach(header IN LISTS headers)
+  locate("${header}")
+  set(from "${floor}")
+  set(from_folder "${folder}")
+  if(from STREQUAL "")
+    violation("${header}: on no floor; add its folder to the table in tests/floors.cmake")
+    continue()
+  endif()
+
+  file(READ "${include}/${header}" text)
+  string(REGEX MATCHALL "#[ \t]*include[ \t]*[<\"][^>\"\n]*[>\"]" lines "${text}")
+  foreach(line IN LISTS lines)
+    string(REGEX REPLACE "^#[ \t]*include[ \t]*" "" line "${line}")
+    if(line MATCHES "^\"")
+      violation("${header}: includes ${line}; write the full path in angle brackets")
+      continue()
+    endif()
+    string(REGEX REPLACE "[<>]" "" name "${line}")
+
+    if(NOT name MATCHES "^kolmo/")
+      set(allowed OFF)
+      if(NOT name MATCHES "[./]" OR name MATCHES "${system_headers}")
+        set(allowed ON)
+      endif()
+      foreach(pattern IN LISTS third_party)
+        if(header MATCHES "^${pattern}$")
+          set(allowed ON)
+        endif()
+      endforeach()
+      if(NOT allowed)
+        violation("${header}: includes <${name}>, of another library")
+      endif()
+      continue()
+    endif()
+
+    if(NOT EXISTS "${include}/${name}")
+      violation("${header}: includes <${name}>, which does not exist")
+      continue()
+    endif()
+    locate("${name}")
+    if(floor STREQUAL "")
+      continue()
+    endif()
+    set(allowed OFF)
+    if(from_folder STREQUAL folder AND (from EQUAL floor))
+      set(allowed ON)
+    elseif(folder STREQUAL "cuda")
+      set(allowed OFF)
+    elseif(floor EQUAL -1)
+      if(from EQUAL -1 OR NOT from LESS side_reached_from)
+        set(allowed ON)
+      endif()
+    elseif(from EQUAL -1)
+      if(NOT floor GREATER side_reaches)
+        set(allowed ON)
+      endif()
+    elseif(floor LESS from)
+      set(allowed ON)
+    endif()
+    if(NOT allowed)
+      violation("${header}: must not include <${name}>")
+    endif()
+  endforeach()
+
+  # Comments and texts may say what code may not.
+  string(REGEX REPLACE "//[^\n]*" "" code "${text}")
+  string(REGEX REPLACE "\"[^\"\n]*\"" "\"\"" code "${code}")
+  foreach(pattern IN LISTS forbidden)
+    if(code MATCHES "(${pattern})")
+      violation("${header}: uses '${CMAKE_MATCH_1}'")
+    endif()
+  endforeach()
+  if(code MATCHES "__CUDACC__|__CUDA_ARCH__" AND NOT header STREQUAL "kolmo/config.hpp" AND NOT from_folder STREQUAL "cuda")
+    violation("${header}: reads ${CMAKE_MATCH_0}; only config.hpp and cuda/ may")
+  endif()
+  if(text MATCHES "TODO|FIXME|XXX")
+    violation("${header}: contains ${CMAKE_MATCH_0}")
+  endif()
+  if(NOT text MATCHES "^#pragma once")
+    violation("${header}: does not start with #pragma once")
+  endif()
+endforeach()
+
+if(violations)
+  message(FATAL_ERROR "${violation_count} violations:${violations}")
+endif()
+list(LENGTH headers count)
+message(STATUS "${count} headers keep to their floors")

@@ -1,0 +1,3 @@
+#pragma once
+#ifdef __CUDACC__
+#endif

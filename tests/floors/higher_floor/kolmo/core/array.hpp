@@ -1,0 +1,2 @@
+#pragma once
+#include <kolmo/ops/reduce.hpp>

@@ -1,0 +1,2 @@
+#pragma once
+#include <kolmo/core/tensor.hpp>

@@ -1,0 +1,2 @@
+#pragma once
+#include <kolmo/io/csv.hpp>

@@ -1,0 +1,2 @@
+#pragma once
+inline void f() { std::cout << 1; }

@@ -1,0 +1,27 @@
+# fuzz/fuzz_NAME.cpp defines LLVMFuzzerTestOneInput; fuzz/corpus/NAME/ holds small valid files to start from.
+# With KOLMO_FUZZ (clang) each is a libFuzzer program and runs a million cases; otherwise replay.cpp runs the corpus,
+# its truncations, its bit flips and a fixed number of mutations, so that every test run covers the readers.
+file(GLOB fuzz_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/fuzz_*.cpp")
+add_custom_target(fuzzers)
+foreach(source IN LISTS fuzz_sources)
+  get_filename_component(name "${source}" NAME_WE)
+  string(REGEX REPLACE "^fuzz_" "" corpus_name "${name}")
+  set(corpus "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${corpus_name}")
+  add_executable(${name} "${source}")
+  add_dependencies(fuzzers ${name})
+  kolmo_configure_target(${name})
+  kolmo_link_components(${name})
+  if(KOLMO_FUZZ)
+    target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    set(found "${CMAKE_CURRENT_BINARY_DIR}/fuzz/${corpus_name}")
+    file(MAKE_DIRECTORY "${found}")
+    add_test(NAME ${name}
+      COMMAND ${name} -runs=1000000 -seed=1 -max_len=4096 -timeout=10 -rss_limit_mb=2048 "${found}" "${corpus}")
+    set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT 7200)
+  else()
+    target_sources(${name} PRIVATE fuzz/replay.cpp)
+    add_test(NAME ${name} COMMAND ${name} "${corpus}")
+    set_tests_properties(${name} PROPERTIES LABELS fuzz_replay TIMEOUT ${test_timeout})
+  endif()
+endforeach()
