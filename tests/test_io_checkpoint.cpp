@@ -1,6 +1,7 @@
 // A checkpoint is loaded as it was saved or refused: every truncation, every flipped bit, every failing system call and
 // every kill during a save.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -137,7 +138,7 @@ TEST_CASE("CRC-32 and Adler-32 give the published check values") {
   CHECK(crc32(detail::as_bytes("123456789")) == 0xcbf43926u);
   CHECK(crc32(detail::as_bytes("456789"), crc32(detail::as_bytes("123"))) == 0xcbf43926u);
   CHECK(adler32(detail::as_bytes("Wikipedia")) == 0x11e60398u);
-  CHECK(adler32(std::vector<std::byte>(1000000, std::byte{0xff})) == 0x9ad11f99u - 0x9ad11f99u + adler32(std::vector<std::byte>(1000000, std::byte{0xff})));
+  CHECK(adler32(std::vector<std::byte>(1000000, std::byte{0xff})) == 0x3843e1beu);
 }
 
 TEST_CASE("the keeper keeps the last and the best") {
