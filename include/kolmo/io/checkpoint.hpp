@@ -3,20 +3,19 @@
 // 64-bit checksum of every array and one of the whole header. PyTorch and safetensors open it like any other file;
 // load_checkpoint accepts it only when every checksum holds, so that truncation and every flipped bit are seen.
 
-#include <charconv>
 #include <cstdint>
 #include <filesystem>
 #include <kolmo/error.hpp>
 #include <kolmo/io/checksum.hpp>
 #include <kolmo/io/file.hpp>
 #include <kolmo/io/host_array.hpp>
+#include <kolmo/io/number_text.hpp>
 #include <kolmo/io/safetensors.hpp>
 #include <map>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -45,18 +44,6 @@ inline std::string hex16(std::uint64_t value) {
   return out;
 }
 
-template <class T>
-std::string number_text(T value) {
-  char text[40];
-  return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
-}
-
-template <class T>
-bool parse_whole(std::string_view text, T& value) {
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), value);
-  return result.ec == std::errc() && result.ptr == text.data() + text.size();
-}
-
 /// Where the 16 digits of the header's own checksum stand, or npos. An unescaped quote inside a name or text cannot
 /// occur, so the pattern is found only as a key.
 inline std::size_t header_checksum_position(std::string_view header) {
@@ -76,10 +63,10 @@ inline SafetensorsLayout lay_out_checkpoint(const Checkpoint& checkpoint) {
       throw ArgumentError("metadata key " + in_quotes(key) + ": names with \"kolmo.\" are reserved");
   }
   if (checkpoint.kind.empty()) throw ArgumentError("a checkpoint needs the kind of its model, found an empty text");
-  metadata["kolmo.version"] = number_text(checkpoint_version);
+  metadata["kolmo.version"] = to_text(checkpoint_version);
   metadata["kolmo.kind"] = checkpoint.kind;
-  metadata["kolmo.step"] = number_text(checkpoint.step);
-  if (checkpoint.metric) metadata["kolmo.metric"] = number_text(*checkpoint.metric);
+  metadata["kolmo.step"] = to_text(checkpoint.step);
+  if (checkpoint.metric) metadata["kolmo.metric"] = to_text(*checkpoint.metric);
   for (const auto& [name, array] : checkpoint.state.arrays) {
     metadata[std::string(array_checksum_prefix) + name] = hex16(hash64(array.data));
   }

@@ -68,9 +68,7 @@ inline std::uint64_t hash64(std::span<const std::byte> bytes) {
   constexpr std::uint64_t odd_a = 0x9e3779b97f4a7c15ull;
   constexpr std::uint64_t odd_b = 0xc2b2ae3d27d4eb4full;
   // The word is multiplied before it is added: otherwise a flipped bit could be undone by one of the next word.
-  const auto step = [](std::uint64_t state, std::uint64_t word) {
-    return std::rotl(state + word * odd_b, 31) * odd_a;
-  };
+  const auto step = [](std::uint64_t state, std::uint64_t word) { return std::rotl(state + word * odd_b, 31) * odd_a; };
   std::uint64_t lane[4] = {odd_b, odd_b + 1, odd_b + 2, odd_b + 3};
   std::size_t i = 0;
   for (; i + 32 <= bytes.size(); i += 32) {
