@@ -1,0 +1,112 @@
+#pragma once
+// exp, expm1, tanh and sigmoid.
+//
+// x = k ln 2 + r with |r| <= ln(2) / 2, exp(x) = 2^k (1 + r + r^2 P(r)) with P a minimax polynomial.
+// ln 2 is subtracted in two parts, of which the product of the first with k is exact.
+
+#include <kolmo/core/math/basic.hpp>
+
+namespace kolmo {
+namespace detail {
+
+/// exp(x) = 2^k (1 + tail).
+template <Real T>
+struct ExpParts {
+  SignedBitsOf<T> k;
+  T tail;
+};
+
+/// For |x| up to some thousands; `x_low` is a correction to x below its last place.
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr ExpParts<T> exp_parts(T x, T x_low = T(0)) {
+  constexpr bool single = std::same_as<T, float>;
+  const T shifted = x * T(1.4426950408889634074) + rounding_shift<T>();
+  const T n = shifted - rounding_shift<T>();
+  const auto k = SignedBitsOf<T>(to_bits(shifted) - to_bits(rounding_shift<T>()));
+  // 9 and 32 bits of ln 2: times a k of 9 and 12 bits exact.
+  const T high = x - n * T(single ? 0x1.63p-1 : 0x1.62e42feep-1);
+  const T low = n * T(single ? -0x1.bd0106p-13 : 0x1.a39ef35793c76p-33) - x_low;
+  const T r = high - low;
+  const T r_low = (high - r) - low;
+  T p;
+  if constexpr (single)
+    p = polynomial(r, T(0.5), T(0.166665435), T(0.0416666083), T(0.00836655218), T(0.0013921347));
+  else
+    p = polynomial(r, T(0.5), T(0.16666666666666677), T(0.041666666666666664), T(0.0083333333333210722),
+                   T(0.0013888888888886112), T(0.00019841269888226982), T(2.4801587317971009e-5),
+                   T(2.755724152586412e-6), T(2.7557282636175693e-7), T(2.5110140754907761e-8),
+                   T(2.0911148197194408e-9));
+  return {k, r + (r * r * p + r_low)};
+}
+
+/// x 2^k in two exact steps and one rounding, so that results may be denormal or overflow.
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T scale(T x, SignedBitsOf<T> k) {
+  const SignedBitsOf<T> half = k >> 1;
+  return x * power_of_two<T>(half) * power_of_two<T>(k - half);
+}
+
+/// Beyond these arguments exp rounds to zero and to infinity.
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T exp_lowest() {
+  return std::same_as<T, float> ? T(-104) : T(-746);
+}
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T exp_highest() {
+  return std::same_as<T, float> ? T(89) : T(710);
+}
+
+/// exp(x + x_low).
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T exp_corrected(T x, T x_low) {
+  const ExpParts<T> parts = exp_parts(clamp(x, exp_lowest<T>(), exp_highest<T>()), x_low);
+  return scale(T(1) + parts.tail, parts.k);
+}
+
+}  // namespace detail
+
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T exp(T x) {
+  return detail::exp_corrected(x, T(0));
+}
+
+/// exp(x) - 1, accurate near zero.
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T expm1(T x) {
+  const auto parts = detail::exp_parts(clamp(x, T(-60), detail::exp_highest<T>()));
+  // Halved, since 2^k itself may overflow where the result does not.
+  const T half = detail::power_of_two<T>(parts.k - 1);
+  const T result = (half * parts.tail + (half - T(0.5))) * T(2);
+  return abs(x) < detail::power_of_two<T>(-60) ? x : result;
+}
+
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T tanh(T x) {
+  const T a = abs(x);
+  const T z = x * x;
+  T p;
+  if constexpr (std::same_as<T, float>)
+    p = detail::polynomial(z, T(-0.333333194), T(0.133326381), T(-0.0538570099), T(0.0210890919), T(-0.00629686145));
+  else
+    p = detail::polynomial(z, T(-0.33333333333332349), T(0.13333333333173386), T(-0.053968253878198182),
+                           T(0.021869486021841956), T(-0.0088631950947732976), T(0.0035917241766702797),
+                           T(-0.0014532376778418586), T(0.00057919588395840291), T(-0.0002103939111885493),
+                           T(5.1081844569639621e-5));
+  const T near = a + a * z * p;
+  // 1 from here on: 9.02 in float, 19.1 in double.
+  const auto parts = detail::exp_parts(clamp(T(2) * a, T(0), T(40)));
+  const T far = T(1) - T(2) / ((T(1) + parts.tail) * detail::power_of_two<T>(parts.k) + T(1));
+  return detail::with_sign_of(a < T(0.55) ? near : far, x);
+}
+
+/// 1 / (1 + exp(-x)).
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T sigmoid(T x) {
+  const T e = exp(-abs(x));
+  const T denominator = T(1) + e;
+  const T lost = e - (denominator - T(1));
+  const T quotient = (x < 0 ? e : T(1)) / denominator;
+  return quotient - quotient * lost;
+}
+
+}  // namespace kolmo
