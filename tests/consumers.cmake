@@ -30,7 +30,7 @@ endif()
 
 # No build system at all.
 add_test(NAME consumer_bare_compiler
-  COMMAND "${CMAKE_COMMAND}" -D "compiler=${CMAKE_CXX_COMPILER}" -D "source=${consumer_dir}/core.cpp"
+  COMMAND "${CMAKE_COMMAND}" -D "compiler=${CMAKE_CXX_COMPILER}" -D "source=${PROJECT_SOURCE_DIR}/examples/first_program.cpp"
     -D "include=${PROJECT_SOURCE_DIR}/include" -D "output=${consumer_build}/bare_compiler"
     -P "${consumer_dir}/bare_compiler.cmake")
 set_tests_properties(consumer_bare_compiler PROPERTIES LABELS consumer TIMEOUT 600)

@@ -18,7 +18,7 @@ set(side_reached_from 60)
 set(third_party
   "kolmo/backend/eigen.hpp" "kolmo/backend/xtensor.hpp" "kolmo/interop/.*" "kolmo/io/format.hpp" "kolmo/io/hdf5.hpp"
   "kolmo/cuda/.*")
-set(system_headers "^(sys/[a-z_]+|unistd|fcntl|sched|pthread|dlfcn|cpuid|x86intrin|immintrin)\\.h$")
+set(system_headers "^(sys/[a-z_]+|unistd|fcntl|signal|sched|pthread|dlfcn|cpuid|x86intrin|immintrin)\\.h$")
 
 # What the library must not do: print, exit, own a global generator, trust isfinite, leave work undone.
 set(forbidden

@@ -46,3 +46,7 @@ foreach(expect IN LISTS violations)
     COMMAND "${CMAKE_COMMAND}" -D "include=${folder}" -P "${CMAKE_CURRENT_SOURCE_DIR}/floors.cmake")
   set_tests_properties(floors_notices_${name} PROPERTIES PASS_REGULAR_EXPRESSION "${expected}")
 endforeach()
+
+# What the documentation shows is what the tests compile.
+add_test(NAME documentation_snippets
+  COMMAND "${CMAKE_COMMAND}" -D "root=${PROJECT_SOURCE_DIR}" -P "${CMAKE_CURRENT_SOURCE_DIR}/snippets.cmake")

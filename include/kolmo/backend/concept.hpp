@@ -56,6 +56,13 @@ struct ProbeStoreElement {
 };
 }  // namespace detail
 
+/// A load functor with this constant true is read fastest along rows: load(r, c) and load(r + 1, c)
+/// are neighbours in memory.
+template <class Load>
+concept RowsContiguous = requires {
+  requires Load::rows_contiguous;
+};
+
 /// The memory functions every backend has.
 template <class B>
 concept BackendMemory = requires(std::size_t bytes, void* target, const void* source) {

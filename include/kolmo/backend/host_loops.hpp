@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include <kolmo/backend/concept.hpp>
 #include <kolmo/backend/threads.hpp>
 #include <kolmo/core/shape.hpp>
 
@@ -18,13 +19,6 @@ namespace kolmo::detail {
 
 /// Work per tile, in elements: large enough to hide the cost of handing it out.
 inline constexpr index_t host_tile = 16384;
-
-/// A load functor with this constant true is read fastest along rows: load(r, c) and load(r + 1, c)
-/// are neighbours in memory.
-template <class Load>
-concept RowsContiguous = requires {
-  requires Load::rows_contiguous;
-};
 
 template <class Load, class Combine, class Accumulator>
 struct HostReduction {

@@ -1,7 +1,11 @@
 #pragma once
 // CpuBlas: the loops of Cpu with matrix products from the BLAS that xtensor-blas binds.
 
+#include <complex>
 #include <type_traits>
+
+// Makes cxxblas call the BLAS instead of its own loops; it has to come first.
+#include <xtensor-blas/xblas_config.hpp>
 
 #include <xflens/cxxblas/cxxblas.h>
 #include <xflens/cxxblas/cxxblas.cxx>

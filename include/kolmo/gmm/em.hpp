@@ -68,7 +68,7 @@ inline void check_em_options(const EmOptions& o) {
 
 template <class B, class T, int max_components>
 void run_em(index_t batch, const EmProblem<T>& problem) {
-  for_each_density<B>(batch, EmItem<T, max_components>{problem});
+  kolmo::detail::for_each_item<B>(batch, EmItem<T, max_components>{problem});
 }
 
 template <PlainTensor V>

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <kolmo/core/tensor.hpp>
+#include <kolmo/ad/items.hpp>
 
 namespace kolmo::gmm {
 
@@ -55,16 +55,6 @@ KOLMO_HD T trapezoid_weight(T spacing, index_t count, index_t i) {
 }
 
 namespace detail {
-
-/// for_each over densities: many cheap ones are tiled, few expensive ones are handed out singly where the
-/// backend can.
-template <class B, class F>
-void for_each_density(index_t count, const F& f) {
-  if constexpr (requires { B::for_each_item(count, f); })
-    B::for_each_item(count, f);
-  else
-    B::for_each(count, f);
-}
 
 /// Checks a batch [batch, points], or one density [points], and returns it as [batch, points].
 template <class V>

@@ -63,7 +63,7 @@ Metrics<V> evaluate(const V& given, const Grid& grid, const Mixture<V>& mixture,
   Metrics<V> result{V::uninitialized(per_item), V::uninitialized(per_item), V::uninitialized(per_item),
                     V::uninitialized(per_item), V::uninitialized(per_item), V::uninitialized(per_item),
                     V::uninitialized(per_item)};
-  detail::for_each_density<typename V::Backend>(
+  kolmo::detail::for_each_item<typename V::Backend>(
       batch, detail::MetricsItem<T>{densities.data(), grid.first, grid.spacing(), grid.points,
                                     shift.has_value() ? shift.data() : nullptr, exact.has_value() ? exact.data() : nullptr,
                                     m.weights.data(), m.means.data(), m.deviations.data(),
@@ -83,7 +83,7 @@ V entropy(const V& given, const Grid& grid) {
     throw ShapeError("entropy: densities have " + std::to_string(densities.extent(1)) + " values but the grid has " +
                      std::to_string(grid.points) + " points");
   V result = V::uninitialized(Shape{densities.extent(0)});
-  detail::for_each_density<typename V::Backend>(
+  kolmo::detail::for_each_item<typename V::Backend>(
       densities.extent(0), detail::EntropyItem<typename V::Scalar>{densities.data(), grid.spacing(), grid.points,
                                                                    result.mutable_data()});
   return result;

@@ -91,7 +91,7 @@ Preprocessed<V> preprocess(const V& given, PreprocessProblem<typename V::Scalar>
   problem.result_spacing = result.spacing.mutable_data();
   problem.mass_lost = result.mass_lost.mutable_data();
   problem.status = result.status.mutable_data();
-  for_each_density<B>(batch, PreprocessItem<typename V::Scalar>{problem});
+  kolmo::detail::for_each_item<B>(batch, PreprocessItem<typename V::Scalar>{problem});
   return result;
 }
 

@@ -38,17 +38,6 @@ struct V5Options {
 
 namespace detail {
 
-/// Uniform numbers from one key in sequence.
-struct Draws {
-  Key key;
-  std::uint64_t counter = 0;
-  KOLMO_HD double uniform(double low, double high) { return low + (high - low) * unit(); }
-  KOLMO_HD double log_uniform(double low, double high) { return low * exp(log(high / low) * unit()); }
-  KOLMO_HD double unit() { return kolmo::uniform<double>(key, counter++); }
-  KOLMO_HD double sign() { return unit() < 0.5 ? -1.0 : 1.0; }
-  KOLMO_HD int choose(int count) { return smaller(static_cast<int>(unit() * count), count - 1); }
-};
-
 /// Means, variances (or deviations) and correlation of one sample.
 struct V5Parameters {
   double difference, a, b, rho;
@@ -143,25 +132,6 @@ struct V5Item {
   double* parameters;
   std::int32_t* stratum;
 
-  /// Writes the row and returns its trapezoid area before normalisation.
-  KOLMO_HD double evaluate(const MaxOfNormals& z, double offset, T* row) const {
-    double area = 0.0;
-    constexpr int chunk = 64;
-    double value[chunk];
-    for (index_t begin = 0; begin < points; begin += chunk) {
-      const int n = static_cast<int>(smaller<index_t>(chunk, points - begin));
-      const double start = offset + first + spacing * static_cast<double>(begin);
-      KOLMO_INDEPENDENT
-      for (int i = 0; i < n; ++i) value[i] = z.density(start + spacing * i);
-      for (int i = 0; i < n; ++i) {
-        const index_t j = begin + i;
-        area += value[i] * (j == 0 || j == points - 1 ? 0.5 * spacing : spacing);
-        row[j] = static_cast<T>(value[i]);
-      }
-    }
-    return area;
-  }
-
   KOLMO_HD void operator()(index_t item) const {
     const index_t sample = order != nullptr ? order[item] : item;
     const Stratum part = v5_stratum(sample, samples);
@@ -178,11 +148,10 @@ struct V5Item {
       const Deviation y = deviations ? Deviation(p.b) : Deviation(Variance(p.b));
       const MaxOfNormals z = MaxOfNormals::unchecked(0.0, x, p.difference, y, p.rho);
       if (centred) offset = static_cast<double>(static_cast<T>(z.moments().mean + spacing * draws.uniform(-0.5, 0.5)));
-      area = evaluate(z, offset, row);
+      area = sample_row(z, offset + first, spacing, points, row);
       if (!reject || abs(area - 1.0) <= area_tolerance) break;
     }
-    const T scale = static_cast<T>(1.0 / area);
-    for (index_t i = 0; i < points; ++i) row[i] *= scale;
+    scale_row(row, points, 1.0 / area);
     offsets[item] = static_cast<T>(offset);
     double* target = parameters + 5 * item;
     target[0] = 0.0;
@@ -210,7 +179,7 @@ DensitySet<V> make_v5(Key key, index_t samples, const V5Options& options = {}) {
                     DensitySet<V>::Integers::uninitialized(Shape{samples})};
   Tensor<std::int64_t, B> order;
   if (options.shuffle) order = permutation<B>(fold_in(key, static_cast<std::uint64_t>(samples)), samples);
-  detail::for_each_density<B>(samples, detail::V5Item<T>{key,
+  kolmo::detail::for_each_item<B>(samples, detail::V5Item<T>{key,
                                          samples,
                                          points,
                                          options.grid.first,

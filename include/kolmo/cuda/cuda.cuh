@@ -1,0 +1,7 @@
+#pragma once
+// The kernels of the CUDA backend, for nvcc. Include this header in the .cu files of a program that
+// instantiate what it computes; other files include cuda/runtime.hpp.
+
+#include <kolmo/cuda/gemm.cuh>
+#include <kolmo/cuda/launch.cuh>
+#include <kolmo/cuda/loops.cuh>

@@ -1,0 +1,227 @@
+#pragma once
+// Layer normalisation (Ba, Kiros, Hinton 2016) followed by an activation, as one recorded operation:
+//
+//   y = f(gamma x^ + beta),   x^ = (x - m) / s,   m = mean(x),   s = sqrt(mean((x - m)^2) + epsilon)
+//
+// over the last axis. Forward keeps x, m and 1 / s; backward recomputes the rest in one pass over each row:
+//
+//   h = gamma g f'(gamma x^ + beta),   dx = (h - mean(h) - x^ mean(h x^)) / s
+//
+// and adds the gradients of gamma and beta over fixed blocks of rows, then over the blocks.
+
+#include <kolmo/ad/items.hpp>
+#include <kolmo/nn/activation.hpp>
+#include <kolmo/ops/reduce.hpp>
+
+// A loop that does not vectorise is slower, not wrong.
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
+namespace kolmo {
+
+namespace detail {
+
+/// Rows that one item processes, from the shape alone: as much work as one tile of the host's loops.
+inline index_t norm_rows_per_item(index_t columns) {
+  return larger<index_t>(1, smaller<index_t>(64, 16384 / larger<index_t>(1, columns)));
+}
+
+/// Sums over the columns of a row in a fixed number of lanes, so that the loop vectorises in any compiler.
+template <class T>
+struct RowSums {
+  static constexpr int lanes = 32;
+
+  KOLMO_HD static T fold(T* lane) {
+    for (int width = lanes / 2; width > 0; width /= 2)
+      for (int j = 0; j < width; ++j) lane[j] += lane[j + width];
+    return lane[0];
+  }
+  KOLMO_HD static T sum(const T* x, index_t n) {
+    T lane[lanes] = {};
+    index_t c = 0;
+    for (; c + lanes <= n; c += lanes)
+      for (int j = 0; j < lanes; ++j) lane[j] += x[c + j];
+    for (int j = 0; c + j < n; ++j) lane[j] += x[c + j];
+    return fold(lane);
+  }
+  KOLMO_HD static T sum_of_squares(const T* x, T centre, index_t n) {
+    T lane[lanes] = {};
+    index_t c = 0;
+    for (; c + lanes <= n; c += lanes)
+      for (int j = 0; j < lanes; ++j) lane[j] += (x[c + j] - centre) * (x[c + j] - centre);
+    for (int j = 0; c + j < n; ++j) lane[j] += (x[c + j] - centre) * (x[c + j] - centre);
+    return fold(lane);
+  }
+  /// sum of h (x - centre)
+  KOLMO_HD static T sum_of_products(const T* h, const T* x, T centre, index_t n) {
+    T lane[lanes] = {};
+    index_t c = 0;
+    for (; c + lanes <= n; c += lanes)
+      for (int j = 0; j < lanes; ++j) lane[j] += h[c + j] * (x[c + j] - centre);
+    for (int j = 0; c + j < n; ++j) lane[j] += h[c + j] * (x[c + j] - centre);
+    return fold(lane);
+  }
+};
+
+template <class T, class F>
+struct LayerNormKernel {
+  F f;
+  const T* x;
+  const T* gamma;
+  const T* beta;
+  T* y;
+  T* statistics;  // [rows, 2]: mean, 1 / deviation
+  index_t rows, columns, rows_per_item;
+  T epsilon;
+
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t end = smaller(rows, (item + 1) * rows_per_item);
+    for (index_t r = item * rows_per_item; r < end; ++r) row(r);
+  }
+
+  KOLMO_HD void row(index_t r) const {
+    const index_t n = columns;
+    const T* in = x + r * n;
+    const T* scale = gamma;
+    const T* shift = beta;
+    T* out = y + r * n;
+    const F function = f;
+    const T mean = RowSums<T>::sum(in, n) / static_cast<T>(n);
+    const T inverse = T(1) / sqrt(RowSums<T>::sum_of_squares(in, mean, n) / static_cast<T>(n) + epsilon);
+    statistics[2 * r] = mean;
+    statistics[2 * r + 1] = inverse;
+    KOLMO_INDEPENDENT
+    for (index_t c = 0; c < n; ++c) out[c] = function(scale[c] * ((in[c] - mean) * inverse) + shift[c]);
+  }
+};
+
+template <class T, class F>
+struct LayerNormPullKernel {
+  F f;
+  const T* x;
+  const T* gamma;
+  const T* beta;
+  const T* statistics;
+  const T* gradient;
+  T* gradient_x;
+  T* partial;  // [items, 2, columns]: gradients of gamma and beta from the rows of each item
+  index_t rows, columns, rows_per_item;
+
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t n = columns;
+    T* gradient_gamma = partial + item * 2 * n;
+    T* gradient_beta = gradient_gamma + n;
+    for (index_t c = 0; c < 2 * n; ++c) gradient_gamma[c] = T(0);
+    const index_t end = smaller(rows, (item + 1) * rows_per_item);
+    for (index_t r = item * rows_per_item; r < end; ++r) row(r, gradient_gamma, gradient_beta);
+  }
+
+  KOLMO_HD void row(index_t r, T* gradient_gamma, T* gradient_beta) const {
+    using D = Dual<T, 1>;
+    const index_t n = columns;
+    const T* in = x + r * n;
+    const T* g = gradient + r * n;
+    const T* scale = gamma;
+    const T* shift = beta;
+    T* h = gradient_x + r * n;
+    const F function = f;
+    const T mean = statistics[2 * r], inverse = statistics[2 * r + 1];
+    KOLMO_INDEPENDENT
+    for (index_t c = 0; c < n; ++c) {
+      const T normal = (in[c] - mean) * inverse;
+      const T inner = g[c] * function(D(scale[c] * normal + shift[c], {{T(1)}})).d[0];
+      gradient_beta[c] += inner;
+      gradient_gamma[c] += inner * normal;
+      h[c] = inner * scale[c];
+    }
+    const T mean_h = RowSums<T>::sum(h, n) / static_cast<T>(n);
+    const T slope = RowSums<T>::sum_of_products(h, in, mean, n) * inverse * inverse / static_cast<T>(n);
+    KOLMO_INDEPENDENT
+    for (index_t c = 0; c < n; ++c) h[c] = inverse * (h[c] - mean_h - (in[c] - mean) * slope);
+  }
+};
+
+template <class F, PlainTensor V>
+struct LayerNormPullBack {
+  F f;
+  V x, gamma, beta, statistics;
+
+  auto operator()(const V& gradient, const Wanted<3>& wanted) const {
+    using T = typename V::Scalar;
+    const index_t columns = x.shape()[-1], rows = x.size() / columns;
+    const index_t rows_per_item = norm_rows_per_item(columns), items = divide_up(rows, rows_per_item);
+    const V g = gradient.contiguous();
+    V gradient_x = V::uninitialized(x.shape());
+    V partial = V::uninitialized(Shape{items, 2, columns});
+    for_each_item<typename V::Backend>(
+        items, LayerNormPullKernel<T, F>{f, x.data(), gamma.data(), beta.data(), statistics.data(), g.data(),
+                                         gradient_x.mutable_data(), partial.mutable_data(), rows, columns, rows_per_item});
+    V gradient_gamma, gradient_beta;
+    if (wanted[1] || wanted[2]) {
+      const V sums = items == 1 ? partial.reshaped(Shape{2, columns})
+                                : SumOver{AxisSet({0}, 3, "layer_norm"), false}(partial);
+      gradient_gamma = sums.view(Shape{columns}, row_major_strides(Shape{columns}), 0);
+      gradient_beta = sums.view(Shape{columns}, row_major_strides(Shape{columns}), columns);
+    }
+    return std::make_tuple(gradient_x, gradient_gamma, gradient_beta);
+  }
+};
+
+/// f(gamma x + beta) for the form made of ordinary operations.
+template <class F>
+struct ScaleShiftActivate {
+  F f;
+  KOLMO_HD auto operator()(auto x, auto gamma, auto beta) const { return f(gamma * x + beta); }
+};
+
+}  // namespace detail
+
+namespace nn {
+
+/// f(gamma (x - mean) / deviation + beta) over the last axis: x [..., n], gamma and beta [n]. Population variance
+/// plus epsilon under the root. Throws ShapeError when the shapes do not fit, ArgumentError unless epsilon > 0.
+template <TensorLike X, TensorLike G, TensorLike S, class F = fn::Identity>
+auto layer_norm(const X& x, const G& gamma, const S& beta, double epsilon = 1e-5, const F& f = {}) {
+  using T = ScalarOf<X>;
+  if (x.rank() < 1 || x.shape()[-1] == 0)
+    throw ShapeError("layer_norm: expected at least one column in the last axis, given shape " + x.shape().to_string());
+  const Shape row{x.shape()[-1]};
+  if (!(gamma.shape() == row) || !(beta.shape() == row))
+    throw ShapeError("layer_norm: x has shape " + x.shape().to_string() + ", expected gamma and beta of shape " +
+                     row.to_string() + ", given " + gamma.shape().to_string() + " and " + beta.shape().to_string());
+  if (!(epsilon > 0)) throw ArgumentError("layer_norm: epsilon must be positive, given " + std::to_string(epsilon));
+  using V = ValueOf<X>;
+  if constexpr (PlainTensor<V> && PlainTensor<ValueOf<G>> && PlainTensor<ValueOf<S>>) {
+    const V input = value(x).contiguous(), scale = value(gamma).contiguous(), shift = value(beta).contiguous();
+    const index_t columns = row[0], rows = input.size() / columns;
+    const index_t rows_per_item = kolmo::detail::norm_rows_per_item(columns);
+    V y = V::uninitialized(x.shape());
+    V statistics = V::uninitialized(Shape{rows, 2});
+    kolmo::detail::for_each_item<typename V::Backend>(
+        divide_up(rows, rows_per_item),
+        kolmo::detail::LayerNormKernel<T, F>{f, input.data(), scale.data(), shift.data(), y.mutable_data(),
+                                             statistics.mutable_data(), rows, columns, rows_per_item,
+                                             static_cast<T>(epsilon)});
+    return record(y, kolmo::detail::LayerNormPullBack<F, V>{f, input, scale, shift, statistics}, x, gamma, beta);
+  } else {
+    // Jets, and variables over jets, take the form made of operations that know their tangents.
+    const auto centred = x - mean(x, {-1}, true);
+    const auto deviation = sqrt(mean(square(centred), {-1}, true) + epsilon);
+    return map(kolmo::detail::ScaleShiftActivate<F>{f}, centred / deviation, gamma, beta);
+  }
+}
+
+/// max(layer_norm(x), 0)
+template <TensorLike X, TensorLike G, TensorLike S>
+auto layer_norm_relu(const X& x, const G& gamma, const S& beta, double epsilon = 1e-5) {
+  return layer_norm(x, gamma, beta, epsilon, fn::Relu{});
+}
+
+}  // namespace nn
+}  // namespace kolmo
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif

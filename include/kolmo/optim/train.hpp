@@ -1,0 +1,280 @@
+#pragma once
+// The training loop. Callbacks are objects with any of
+//
+//   on_start(info)    before the first step of this run       on_step(info)   after every batch
+//   on_epoch(info)    after every epoch                       on_end(info)    after the last
+//   metric(model)     a number to judge an epoch by, lower is better
+//
+// found at compile time; one that returns false ends the training. All that the loop remembers is in the TrainState
+// that callbacks see, so a checkpoint taken in any of them continues with the same bits.
+
+#include <chrono>
+#include <limits>
+#include <numeric>
+#include <span>
+#include <vector>
+
+#include <kolmo/ad/transforms.hpp>
+#include <kolmo/backend/threads.hpp>
+#include <kolmo/nn/pass.hpp>
+#include <kolmo/ops/elementwise.hpp>
+#include <kolmo/optim/train_state.hpp>
+
+namespace kolmo::optim {
+
+/// What callbacks are told. Epochs and steps count from 1.
+template <class State>
+struct TrainInfo {
+  State& state;
+  const TrainOptions& options;
+  index_t epoch = 0;
+  index_t step = 0;
+  index_t step_in_epoch = 0;
+  index_t steps_per_epoch = 0;
+  double loss = 0;           ///< of the last batch, before the update
+  double mean_loss = 0;      ///< over the epoch so far
+  double gradient_norm = 0;  ///< before clipping
+  double learning_rate = 0;
+  double seconds = 0;        ///< since this run began
+  bool skipped = false;      ///< the last batch changed nothing: its loss or gradient was not finite
+  double metric = std::numeric_limits<double>::quiet_NaN();  ///< of the epoch; its mean loss without such a callback
+  bool improved = false;     ///< the epoch was the best so far
+};
+
+enum class TrainStatus {
+  finished,       ///< all epochs done
+  early_stopped,  ///< no improvement for the patience given
+  stopped,        ///< by a callback
+  not_finite      ///< max_skips batches in a row without a finite loss and gradient
+};
+
+struct TrainResult {
+  TrainStatus status = TrainStatus::finished;
+  index_t epochs = 0;
+  index_t steps = 0;
+  index_t skipped = 0;
+  double seconds = 0;
+};
+
+}  // namespace kolmo::optim
+
+namespace kolmo::detail {
+
+template <class R, class F>
+bool continues(const F& call) {
+  if constexpr (std::is_same_v<R, bool>) {
+    return call();
+  } else {
+    call();
+    return true;
+  }
+}
+
+// Every callback is called, also after one that wants to stop.
+template <class Info, class... C>
+bool notify_start(Info& info, C&... callbacks) {
+  bool go_on = true;
+  const auto one = [&](auto& c) {
+    if constexpr (requires { c.on_start(info); })
+      go_on = continues<decltype(c.on_start(info))>([&] { return c.on_start(info); }) && go_on;
+  };
+  (one(callbacks), ...);
+  return go_on;
+}
+template <class Info, class... C>
+bool notify_step(Info& info, C&... callbacks) {
+  bool go_on = true;
+  const auto one = [&](auto& c) {
+    if constexpr (requires { c.on_step(info); })
+      go_on = continues<decltype(c.on_step(info))>([&] { return c.on_step(info); }) && go_on;
+  };
+  (one(callbacks), ...);
+  return go_on;
+}
+template <class Info, class... C>
+bool notify_epoch(Info& info, C&... callbacks) {
+  bool go_on = true;
+  const auto one = [&](auto& c) {
+    if constexpr (requires { c.on_epoch(info); })
+      go_on = continues<decltype(c.on_epoch(info))>([&] { return c.on_epoch(info); }) && go_on;
+  };
+  (one(callbacks), ...);
+  return go_on;
+}
+template <class Info, class... C>
+void notify_end(Info& info, C&... callbacks) {
+  const auto one = [&](auto& c) {
+    if constexpr (requires { c.on_end(info); }) c.on_end(info);
+  };
+  (one(callbacks), ...);
+}
+/// The metric of the first callback that has one; false when none has.
+template <class M, class... C>
+bool first_metric(const M& model, double& metric, C&... callbacks) {
+  bool found = false;
+  const auto one = [&](auto& c) {
+    if constexpr (requires { c.metric(model); }) {
+      if (!found) metric = c.metric(model);
+      found = true;
+    }
+  };
+  (one(callbacks), ...);
+  return found;
+}
+
+inline bool is_finite_number(double x) { return x - x == 0; }
+
+/// Loss and gradient of one batch, its parts in parallel and added in their order.
+template <class M, class Data, class Loss>
+auto batch_gradient(const M& model, const Data& data, const Loss& loss, std::span<const index_t> indices,
+                    index_t shards, const nn::Pass& pass) {
+  using Result = ValueAndGrad<KindOf<M>, M>;
+  const index_t n = static_cast<index_t>(indices.size());
+  const index_t parts = smaller(n, shards);
+  std::vector<std::optional<Result>> results(static_cast<std::size_t>(parts));
+  threads::parallel_for(parts, [&](index_t part) {
+    const index_t begin = part * n / parts, end = (part + 1) * n / parts;
+    const auto batch =
+        data.batch(indices.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+    const nn::Pass own = pass.part(part);
+    const auto part_loss = [&](const auto& m) {
+      const auto evaluate = [&] {
+        if constexpr (requires { loss(m, batch, own); })
+          return loss(m, batch, own);
+        else
+          return loss(m, batch);
+      };
+      if (parts == 1) return evaluate();
+      return evaluate() * (static_cast<double>(end - begin) / static_cast<double>(n));
+    };
+    results[static_cast<std::size_t>(part)] = value_and_grad(model, part_loss);
+  });
+  double value = 0;
+  for (const auto& result : results) value += static_cast<double>(result->value.item());
+  M gradient = std::move(results[0]->gradient);
+  for (std::size_t part = 1; part < results.size(); ++part) {
+    optim::add_scaled(gradient, 1.0, results[part]->gradient);
+    results[part].reset();
+  }
+  return std::make_pair(value, std::move(gradient));
+}
+
+}  // namespace kolmo::detail
+
+namespace kolmo::optim {
+
+/// Trains from `state` on until options.epochs are completed. `data` is a source of batches (see samples.hpp);
+/// loss(model, batch, pass) or loss(model, batch) is the mean loss of a batch, generic in the model's tensor kind.
+/// A batch with a non-finite loss or gradient changes no weight and is counted.
+/// Throws ArgumentError for options out of range or fewer samples than one batch.
+template <class M, class S, class O, class Data, class Loss, class... C>
+TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data, const Loss& loss,
+                  const TrainOptions& options, C&&... callbacks) {
+  const index_t n = data.size();
+  if (options.batch < 1 || options.epochs < 0 || options.shards < 1 || options.max_skips < 1 || options.clip_norm < 0)
+    throw ArgumentError("train: expected batch, shards, max_skips >= 1 and epochs, clip_norm >= 0, given batch " +
+                        std::to_string(options.batch) + ", shards " + std::to_string(options.shards) + ", max_skips " +
+                        std::to_string(options.max_skips) + ", epochs " + std::to_string(options.epochs) +
+                        ", clip_norm " + std::to_string(options.clip_norm));
+  const index_t steps_per_epoch = options.drop_last ? n / options.batch : divide_up(n, options.batch);
+  if (steps_per_epoch == 0)
+    throw ArgumentError("train: " + std::to_string(n) + " samples do not fill a batch of " +
+                        std::to_string(options.batch) + "; use a smaller batch or keep the last one");
+  if (state.average.has_value() != (options.ema_decay > 0))
+    throw ArgumentError("train: the state and the options must agree on ema_decay");
+  const auto begin = std::chrono::steady_clock::now();
+  const Key shuffle_key = fold_in(options.key, 1), pass_key = fold_in(options.key, 2);
+
+  TrainInfo<TrainState<M, S>> info{state, options};
+  info.steps_per_epoch = steps_per_epoch;
+  const auto describe = [&] {
+    info.step = state.step;
+    info.step_in_epoch = state.step_in_epoch;
+    info.mean_loss = state.loss_count > 0 ? state.loss_sum / static_cast<double>(state.loss_count) : 0;
+    info.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  const auto finish = [&](TrainStatus status) {
+    describe();
+    kolmo::detail::notify_end(info, callbacks...);
+    return TrainResult{status, state.epoch, state.step, state.skipped, info.seconds};
+  };
+
+  info.epoch = state.epoch;
+  describe();
+  if (!kolmo::detail::notify_start(info, callbacks...)) return finish(TrainStatus::stopped);
+  if (state.ended) return finish(TrainStatus::early_stopped);
+
+  std::vector<index_t> order(static_cast<std::size_t>(n));
+  while (state.epoch < options.epochs) {
+    info.epoch = state.epoch + 1;
+    if (options.shuffle)
+      order = permutation(fold_in(shuffle_key, static_cast<std::uint64_t>(state.epoch)), n);
+    else
+      std::iota(order.begin(), order.end(), index_t{0});
+    while (state.step_in_epoch < steps_per_epoch) {
+      const index_t first = state.step_in_epoch * options.batch;
+      const index_t count = smaller(options.batch, n - first);
+      const std::span<const index_t> indices(order.data() + first, static_cast<std::size_t>(count));
+      const nn::Pass pass{fold_in(pass_key, static_cast<std::uint64_t>(state.step)), true};
+      auto [value, gradient] =
+          kolmo::detail::batch_gradient(state.model, data, loss, indices, options.shards, pass);
+      info.loss = value;
+      info.gradient_norm = global_norm(gradient);
+      info.learning_rate = !options.schedule                                   ? optimiser.learning_rate()
+                           : options.schedule_unit == ScheduleUnit::epoch ? options.schedule(info.epoch)
+                                                                          : options.schedule(state.step + 1);
+      info.skipped = !kolmo::detail::is_finite_number(info.loss) || !kolmo::detail::is_finite_number(info.gradient_norm);
+      ++state.step;
+      ++state.step_in_epoch;
+      if (info.skipped) {
+        ++state.skipped;
+        ++state.skipped_in_a_row;
+      } else {
+        state.skipped_in_a_row = 0;
+        state.loss_sum += info.loss;
+        ++state.loss_count;
+        const bool clipped = options.clip_norm > 0 && info.gradient_norm > options.clip_norm;
+        optimiser.step(state.model, gradient, state.optimiser, info.learning_rate,
+                       clipped ? options.clip_norm / info.gradient_norm : 1.0);
+        if (state.average) Ema(options.ema_decay).update(*state.average, state.model);
+      }
+      describe();
+      if (!kolmo::detail::notify_step(info, callbacks...)) return finish(TrainStatus::stopped);
+      if (state.skipped_in_a_row >= options.max_skips) return finish(TrainStatus::not_finite);
+    }
+    describe();
+    info.metric = info.mean_loss;
+    const M judged = evaluated_model(state, options);
+    kolmo::detail::first_metric(judged, info.metric, callbacks...);
+    const double best_before = state.best.metric;
+    if (options.early_stopping) {
+      state.ended = options.early_stopping->update(state.best, judged, info.metric, info.epoch);
+    } else if (info.metric < state.best.metric) {
+      state.best.metric = info.metric;
+      state.best.epoch = info.epoch;
+    }
+    info.improved = state.best.metric < best_before;
+    ++state.epoch;
+    state.step_in_epoch = 0;
+    state.loss_sum = 0;
+    state.loss_count = 0;
+    const bool go_on = kolmo::detail::notify_epoch(info, callbacks...);
+    if (!go_on) return finish(TrainStatus::stopped);
+    if (state.ended) return finish(TrainStatus::early_stopped);
+  }
+  return finish(TrainStatus::finished);
+}
+
+/// Trains a model from its present weights. On return it holds the best weights when early stopping is on, else the
+/// averaged ones when ema_decay is set, else the last.
+template <class M, class O, class Data, class Loss, class... C>
+  requires(!IsTrainState<M>::value)
+TrainResult train(M& model, const O& optimiser, const Data& data, const Loss& loss, const TrainOptions& options,
+                  C&&... callbacks) {
+  auto state = start_training(model, optimiser, options);
+  const TrainResult result = train(state, optimiser, data, loss, options, callbacks...);
+  model = state.best.model ? *state.best.model : evaluated_model(state, options);
+  return result;
+}
+
+}  // namespace kolmo::optim
