@@ -11,7 +11,8 @@
 
 namespace kolmo_test {
 
-/// |value - exact| in units of the last place that `exact` has in T. Zero if both are NaN or round to the same infinity.
+/// |value - exact| in units of the last place that `exact` has in T. Zero if both are NaN or round to the same
+/// infinity.
 template <class T, class Wide>
 double ulp_distance(T value, Wide exact) {
   if (std::isnan(exact) || std::isnan(value)) return std::isnan(exact) == std::isnan(value) ? 0.0 : 1e30;
@@ -29,17 +30,17 @@ double ulp_distance(T value, Wide exact) {
 }
 
 // One struct a function: the name, ours, and the reference in a wider type.
-#define KOLMO_ELEMENTARY(Name, text, ours, wide)               \
-  struct Name {                                                \
-    static constexpr const char* name = text;                  \
-    template <class T>                                         \
-    T operator()(T x) const {                                  \
-      return ours;                                             \
-    }                                                          \
-    template <class W>                                         \
-    static W reference(W x) {                                  \
-      return wide;                                             \
-    }                                                          \
+#define KOLMO_ELEMENTARY(Name, text, ours, wide) \
+  struct Name {                                  \
+    static constexpr const char* name = text;    \
+    template <class T>                           \
+    T operator()(T x) const {                    \
+      return ours;                               \
+    }                                            \
+    template <class W>                           \
+    static W reference(W x) {                    \
+      return wide;                               \
+    }                                            \
   };
 
 template <class W>

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <concepts>
+#include <type_traits>
 
 #include <kolmo/core/array.hpp>
 
@@ -110,7 +111,7 @@ KOLMO_HD KOLMO_INLINE constexpr bool is_finite(T x) {
 
 /// The choice every functor must make in place of `if`, so that it runs on duals and vectorises.
 template <Real T>
-KOLMO_HD KOLMO_INLINE constexpr T select(bool condition, T if_true, T if_false) {
+KOLMO_HD KOLMO_INLINE constexpr T select(bool condition, T if_true, std::type_identity_t<T> if_false) {
   return condition ? if_true : if_false;
 }
 
@@ -127,19 +128,19 @@ KOLMO_HD KOLMO_INLINE constexpr T sign(T x) {
 
 /// The larger of two, the first on a tie, NaN if either is.
 template <Real T>
-KOLMO_HD KOLMO_INLINE constexpr T maximum(T x, T y) {
+KOLMO_HD KOLMO_INLINE constexpr T maximum(T x, std::type_identity_t<T> y) {
   return x < y || is_nan(y) ? y : x;
 }
 
 /// The smaller of two, the first on a tie, NaN if either is.
 template <Real T>
-KOLMO_HD KOLMO_INLINE constexpr T minimum(T x, T y) {
+KOLMO_HD KOLMO_INLINE constexpr T minimum(T x, std::type_identity_t<T> y) {
   return x > y || is_nan(y) ? y : x;
 }
 
 /// Limits x to [low, high]; NaN stays.
 template <Real T>
-KOLMO_HD KOLMO_INLINE constexpr T clamp(T x, T low, T high) {
+KOLMO_HD KOLMO_INLINE constexpr T clamp(T x, std::type_identity_t<T> low, std::type_identity_t<T> high) {
   return x < low ? low : x > high ? high : x;
 }
 

@@ -63,6 +63,21 @@ KOLMO_HD KOLMO_INLINE constexpr T exp_corrected(T x, T x_low) {
   return scale(T(1) + parts.tail, parts.k);
 }
 
+/// A number as a rounded value and what rounding lost.
+template <Real T>
+struct Corrected {
+  T value;
+  T lost;
+};
+
+/// exp(x) for x <= 0.
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr Corrected<T> exp_of_negative(T x) {
+  const ExpParts<T> parts = exp_parts(clamp(x, exp_lowest<T>(), T(0)));
+  const T rounded = T(1) + parts.tail;
+  return {scale(rounded, parts.k), scale(parts.tail - (rounded - T(1)), parts.k)};
+}
+
 }  // namespace detail
 
 template <Real T>
@@ -102,11 +117,12 @@ KOLMO_HD KOLMO_INLINE constexpr T tanh(T x) {
 /// 1 / (1 + exp(-x)).
 template <Real T>
 KOLMO_HD KOLMO_INLINE constexpr T sigmoid(T x) {
-  const T e = exp(-abs(x));
-  const T denominator = T(1) + e;
-  const T lost = e - (denominator - T(1));
-  const T quotient = (x < 0 ? e : T(1)) / denominator;
-  return quotient - quotient * lost;
+  // Both numerator and denominator are corrected, to first order, for what their rounding lost.
+  const auto e = detail::exp_of_negative(-abs(x));
+  const T denominator = T(1) + e.value;
+  const T lost = (e.value - (denominator - T(1))) + e.lost;
+  const T quotient = (x < 0 ? e.value : T(1)) / denominator;
+  return quotient + ((x < 0 ? e.lost : T(0)) - quotient * lost);
 }
 
 }  // namespace kolmo

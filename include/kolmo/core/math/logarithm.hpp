@@ -47,9 +47,9 @@ KOLMO_HD KOLMO_INLINE constexpr LogReduction<T> reduce_for_log(T x) {
   return {k, from_bits<T>((bits & mantissa_mask) + root_half), biased_k};
 }
 
-/// log1p(x) for x in [0, 1].
+/// x - log1p(x) for x in [0, 1].
 template <Real T>
-KOLMO_HD KOLMO_INLINE constexpr T log1p_of_unit(T x) {
+KOLMO_HD KOLMO_INLINE constexpr T excess_over_log1p(T x) {
   const T s = x / (T(2) + x);
   const T z = s * s;
   const T half_square = T(0.5) * x * x;
@@ -60,7 +60,7 @@ KOLMO_HD KOLMO_INLINE constexpr T log1p_of_unit(T x) {
     r = polynomial(z, T(0.66666666666666297), T(0.40000000000160063), T(0.28571428547475602), T(0.22222223994467535),
                    T(0.18181743014173979), T(0.15386580089633536), T(0.13300699538466207), T(0.121083225401588),
                    T(0.083300488179735455), T(0.17037702321828624));
-  return x - (half_square - s * (half_square + z * r));
+  return half_square - s * (half_square + z * r);
 }
 
 }  // namespace detail
@@ -68,7 +68,8 @@ KOLMO_HD KOLMO_INLINE constexpr T log1p_of_unit(T x) {
 template <Real T>
 KOLMO_HD KOLMO_INLINE constexpr T log(T x) {
   constexpr int shift = detail::FloatingFormat<T>::mantissa_bits + 1;
-  const bool denormal = x < detail::power_of_two<T>(2 - detail::SignedBitsOf<T>(detail::FloatingFormat<T>::exponent_bias));
+  const bool denormal =
+      x < detail::power_of_two<T>(2 - detail::SignedBitsOf<T>(detail::FloatingFormat<T>::exponent_bias));
   const auto reduced = detail::reduce_for_log(denormal ? x * detail::power_of_two<T>(shift) : x);
   const T k = reduced.k - (denormal ? T(shift) : T(0));
   T result = detail::log_of_parts(k, reduced.m - T(1), T(0));
@@ -97,11 +98,14 @@ KOLMO_HD KOLMO_INLINE constexpr T log1p(T x) {
 /// log(1 + exp(x)).
 template <Real T>
 KOLMO_HD KOLMO_INLINE constexpr T softplus(T x) {
-  return (x > 0 ? x : T(0)) + detail::log1p_of_unit(exp(-abs(x)));
+  // max(x, 0) + log1p(e), summed in the order that rounds least; 1 - e/2 stands for 1 / (1 + e).
+  const auto e = detail::exp_of_negative(-abs(x));
+  const T excess = detail::excess_over_log1p(e.value) - e.lost * (T(1) - T(0.5) * e.value);
+  return ((x > 0 ? x : T(0)) - excess) + e.value;
 }
 
 template <Real T>
-KOLMO_HD KOLMO_INLINE T pow(T x, T y) {
+KOLMO_HD KOLMO_INLINE T pow(T x, std::type_identity_t<T> y) {
   return std::pow(x, y);
 }
 
