@@ -10,7 +10,7 @@
 namespace kolmo {
 namespace detail {
 
-/// sin and cos of r quarters of a half turn past quadrant q, |r| <= pi / 4.
+/// The angle r + q pi / 2, |r| <= pi / 4.
 template <Real T>
 struct Quadrant {
   T r;
@@ -67,6 +67,15 @@ KOLMO_HD KOLMO_INLINE constexpr Quadrant<float> reduce_to_quadrant(float x) {
   const bool small = bits <= 0x3f490fdbu;
   const float sign = with_sign_of(1.0f, x);
   return {small ? x : r * sign, small ? 0u : (x < 0 ? 0u - q : q)};
+}
+
+/// cos(2 pi t) for t in [0, 1].
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T cos_of_turns(T t) {
+  const T quarters = T(4) * t;
+  const T shifted = quarters + rounding_shift<T>();
+  const T r = (quarters - (shifted - rounding_shift<T>())) * T(1.5707963267948966192);
+  return sin_of_quadrant(Quadrant<T>{r, std::uint32_t(to_bits(shifted)) + 1});
 }
 
 }  // namespace detail
