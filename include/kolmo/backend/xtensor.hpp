@@ -1,6 +1,7 @@
 #pragma once
 // CpuBlas: the loops of Cpu with matrix products from the BLAS that xtensor-blas binds.
 
+#include <complex>  // xflens uses it without including it
 #include <type_traits>
 
 #include <xflens/cxxblas/cxxblas.h>
