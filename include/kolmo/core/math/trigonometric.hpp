@@ -80,20 +80,30 @@ KOLMO_HD KOLMO_INLINE constexpr T cos_of_turns(T t) {
 
 }  // namespace detail
 
-KOLMO_HD KOLMO_INLINE constexpr float sin(float x) {
-  const float result = detail::sin_of_quadrant(detail::reduce_to_quadrant(x));
+// Templates, so that beside the global functions of C, which nvcc declares everywhere, a call is not ambiguous.
+
+template <std::same_as<float> T>
+KOLMO_HD KOLMO_INLINE constexpr T sin(T x) {
+  const T result = detail::sin_of_quadrant(detail::reduce_to_quadrant(x));
   return is_finite(x) ? (abs(x) < 0x1p-12f ? x : result) : x - x;
 }
 
-KOLMO_HD KOLMO_INLINE constexpr float cos(float x) {
+template <std::same_as<float> T>
+KOLMO_HD KOLMO_INLINE constexpr T cos(T x) {
   auto at = detail::reduce_to_quadrant(x);
   at.q += 1;
-  const float result = detail::sin_of_quadrant(at);
+  const T result = detail::sin_of_quadrant(at);
   return is_finite(x) ? result : x - x;
 }
 
-KOLMO_HD KOLMO_INLINE double sin(double x) { return std::sin(x); }
+template <std::same_as<double> T>
+KOLMO_HD KOLMO_INLINE T sin(T x) {
+  return std::sin(x);
+}
 
-KOLMO_HD KOLMO_INLINE double cos(double x) { return std::cos(x); }
+template <std::same_as<double> T>
+KOLMO_HD KOLMO_INLINE T cos(T x) {
+  return std::cos(x);
+}
 
 }  // namespace kolmo
