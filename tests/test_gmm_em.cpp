@@ -33,15 +33,18 @@ TEMPLATE_TEST_CASE("EM follows the published iteration", "[gmm][em]", float, dou
   const V f = reference_density<V>(), z = grid_of<V>();
 
   const auto start = fit_em(f, z, fixed_iterations(0, 0.2));
-  CHECK(largest_difference(start.mixture.means, {-0.196280608, 0.457182579, 0.910580349, 1.367319677, 2.027594495}) < digits);
+  CHECK(largest_difference(start.mixture.means, {-0.196280608, 0.457182579, 0.910580349, 1.367319677, 2.027594495}) <
+        digits);
   CHECK(start.mixture.deviations.to_vector()[2] == Approx(std::sqrt(0.752262812)).margin(digits));
   CHECK(start.log_likelihood.item() == Approx(-1.359700105).margin(digits));
 
   const auto first = fit_em(f, z, fixed_iterations(1, 0.2));
-  CHECK(largest_difference(first.mixture.weights, {0.146483682, 0.200640161, 0.223661540, 0.228034019, 0.201180598}) < digits);
-  CHECK(largest_difference(first.mixture.means, {0.272342215, 0.712056048, 1.016386057, 1.326102165, 1.786538643}) < digits);
-  CHECK(largest_difference(first.mixture.deviations, {0.714091717, 0.710067462, 0.711742814, 0.717362557, 0.732548562}) <
+  CHECK(largest_difference(first.mixture.weights, {0.146483682, 0.200640161, 0.223661540, 0.228034019, 0.201180598}) <
         digits);
+  CHECK(largest_difference(first.mixture.means, {0.272342215, 0.712056048, 1.016386057, 1.326102165, 1.786538643}) <
+        digits);
+  CHECK(largest_difference(first.mixture.deviations,
+                           {0.714091717, 0.710067462, 0.711742814, 0.717362557, 0.732548562}) < digits);
   CHECK(first.log_likelihood.item() == Approx(-1.276704713).margin(digits));
   CHECK(first.iterations.item() == 1);
 
@@ -49,8 +52,10 @@ TEMPLATE_TEST_CASE("EM follows the published iteration", "[gmm][em]", float, dou
   CHECK(fit_em(f, z, fixed_iterations(299, 0.2)).log_likelihood.item() == Approx(-1.276548228).margin(digits));
 
   const auto last = fit_em(f, z, fixed_iterations(300, 0.2));
-  CHECK(largest_difference(last.mixture.weights, {0.144739833, 0.201706699, 0.224923170, 0.230419401, 0.198210897}) < digits);
-  CHECK(largest_difference(last.mixture.means, {0.295832185, 0.709986897, 1.021204487, 1.336625977, 1.756692509}) < digits);
+  CHECK(largest_difference(last.mixture.weights, {0.144739833, 0.201706699, 0.224923170, 0.230419401, 0.198210897}) <
+        digits);
+  CHECK(largest_difference(last.mixture.means, {0.295832185, 0.709986897, 1.021204487, 1.336625977, 1.756692509}) <
+        digits);
   CHECK(largest_difference(last.mixture.deviations, {0.741529991, 0.696581359, 0.725170496, 0.702383379, 0.776710739}) <
         digits);
   CHECK(static_cast<Status>(last.status.item()) == Status::iteration_limit);
@@ -101,7 +106,8 @@ TEST_CASE("EM commutes with shifting and scaling, and does not care about the or
   }
   const Mixture<Double> start{Double::from({0.2, 0.5, 0.3}, Shape{1, 3}), Double::from({2.0, -1.0, 0.5}, Shape{1, 3}),
                               Double::from({0.6, 0.7, 0.8}, Shape{1, 3})};
-  const Mixture<Double> permuted{Double::from({0.3, 0.2, 0.5}, Shape{1, 3}), Double::from({0.5, 2.0, -1.0}, Shape{1, 3}),
+  const Mixture<Double> permuted{Double::from({0.3, 0.2, 0.5}, Shape{1, 3}),
+                                 Double::from({0.5, 2.0, -1.0}, Shape{1, 3}),
                                  Double::from({0.8, 0.6, 0.7}, Shape{1, 3})};
   const auto c = em_steps(f, grid_of<Double>(), start, 10), d = em_steps(f, grid_of<Double>(), permuted, 10);
   CHECK(largest_difference(c.mixture.weights, d.mixture.weights) < 1e-13);
@@ -174,7 +180,8 @@ TEST_CASE("G-01: bad rows get a status, no NaN comes out and good rows are not t
     CHECK(row_of(fit.mixture.means, b).to_vector() == alone.mixture.means.to_vector());
   }
   CHECK(row_of(fit.mixture.weights, 3).to_vector() == std::vector<double>(5, 0.0));
-  CHECK(fit_em(Double::from({0.5, 0.5}, Shape{2}), Double::from({0.0, 1.0}, Shape{2})).statuses()[0] == Status::too_short);
+  CHECK(fit_em(Double::from({0.5, 0.5}, Shape{2}), Double::from({0.0, 1.0}, Shape{2})).statuses()[0] ==
+        Status::too_short);
 }
 
 TEST_CASE("G-25: a start that is not a mixture gives a status", "[gmm][em]") {
