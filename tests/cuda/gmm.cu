@@ -1,5 +1,4 @@
 // The per-density algorithms of the mixtures as kernels.
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/gmm/em.hpp>
 #include <kolmo/gmm/foreign.hpp>
 #include <kolmo/gmm/metrics.hpp>
