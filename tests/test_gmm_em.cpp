@@ -1,6 +1,9 @@
 #include "catch.hpp"
 #include "gmm_reference.hpp"
 
+#include <fstream>
+#include <sstream>
+
 #include <kolmo/backend/fake_device.hpp>
 #include <kolmo/gmm/em.hpp>
 #include <kolmo/gmm/foreign.hpp>
@@ -280,4 +283,40 @@ TEST_CASE("any number of components up to 32, and a clear error beyond", "[gmm][
   options.components = 5;
   options.tolerance = std::nan("");
   CHECK_THROWS_AS(fit_em(f, z, options), ArgumentError);
+}
+
+TEST_CASE("the densities that ship with the examples are densities and EM fits them", "[gmm][em][data]") {
+  std::ifstream file(KOLMO_EXAMPLES "/data/densities.csv");
+  std::string line, cell;
+  REQUIRE(std::getline(file, line));
+  CHECK(line.rfind("id,dataset,quantity,f0,f1,", 0) == 0);
+  const index_t points = std::count(line.begin(), line.end(), ',') - 2;
+  const Grid grid{-15.0, 15.0, points};
+  std::vector<double> values;
+  std::vector<std::string> ids;
+  while (std::getline(file, line)) {
+    std::istringstream row(line);
+    for (int column = 0; std::getline(row, cell, ','); ++column)
+      if (column == 0)
+        ids.push_back(cell);
+      else if (column >= 3)
+        values.push_back(std::stod(cell));
+  }
+  const auto rows = static_cast<index_t>(ids.size());
+  REQUIRE(rows >= 8);
+  REQUIRE(static_cast<index_t>(values.size()) == rows * points);
+  const Double f = Double::from(values, Shape{rows, points});
+  const auto input = preprocess(f, grid);
+  const auto fit = fit_em(input.masses, input.points);
+  const auto m = evaluate(f, grid, to_input_units(fit.mixture, input));
+  for (std::size_t b = 0; b < ids.size(); ++b) {
+    INFO(ids[b]);
+    CHECK(is_valid(fit.statuses()[b]));
+    double area = 0.0;
+    for (double v : row_of(f, static_cast<index_t>(b)).to_vector()) area += v * grid.spacing();
+    CHECK(area == Approx(1.0).margin(1e-4));
+    CHECK(input.deviation.to_vector()[b] > 2.0 * grid.spacing());
+    CHECK(m.density_error.to_vector()[b] < 0.03);
+    CHECK_FALSE(is_spike(m.area.to_vector()[b], m.divergence.to_vector()[b]));
+  }
 }
