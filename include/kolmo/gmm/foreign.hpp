@@ -54,8 +54,8 @@ namespace detail {
 
 /// log Gamma(x), x > 0, by Lanczos' series (g = 7, nine terms), to about 1e-14.
 KOLMO_HD inline double log_gamma(double x) {
-  const double c[8] = {676.5203681218851,   -1259.1392167224028,  771.32342877765313,   -176.61502916214059,
-                       12.507343278686905,  -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7};
+  const double c[8] = {676.5203681218851,  -1259.1392167224028,  771.32342877765313,    -176.61502916214059,
+                       12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7};
   double sum = 0.99999999999980993;
   for (int i = 0; i < 8; ++i) sum += c[i] / (x + static_cast<double>(i));
   const double t = x + 6.5;
@@ -253,7 +253,8 @@ DensitySet<V> make_foreign(Key key, index_t samples, const ForeignOptions& optio
   check_grid(options.grid, "make_foreign");
   if (samples < 0)
     throw ArgumentError("make_foreign: the number of samples must not be negative, given " + std::to_string(samples));
-  if (!(options.least_deviation > 0.0) || !(options.most_deviation >= options.least_deviation) || !(options.most_mean >= 0.0))
+  if (!(options.least_deviation > 0.0) || !(options.most_deviation >= options.least_deviation) ||
+      !(options.most_mean >= 0.0))
     throw ArgumentError("make_foreign: expected 0 < least_deviation <= most_deviation and most_mean >= 0, given " +
                         std::to_string(options.least_deviation) + ", " + std::to_string(options.most_deviation) + ", " +
                         std::to_string(options.most_mean));
@@ -263,9 +264,10 @@ DensitySet<V> make_foreign(Key key, index_t samples, const ForeignOptions& optio
                     DensitySet<V>::Integers::uninitialized(Shape{samples})};
   kolmo::detail::for_each_item<typename V::Backend>(
       samples, detail::ForeignItem<typename V::Scalar>{
-                   key, points, options.grid.first, options.grid.spacing(), options.least_deviation, options.most_deviation,
-                   options.most_mean, options.centred, options.only ? static_cast<int>(*options.only) : -1, set.densities.mutable_data(), set.offsets.mutable_data(),
-                   set.parameters.mutable_data(), set.stratum.mutable_data()});
+                   key, points, options.grid.first, options.grid.spacing(), options.least_deviation,
+                   options.most_deviation, options.most_mean, options.centred,
+                   options.only ? static_cast<int>(*options.only) : -1, set.densities.mutable_data(),
+                   set.offsets.mutable_data(), set.parameters.mutable_data(), set.stratum.mutable_data()});
   return set;
 }
 
