@@ -18,8 +18,7 @@ struct Complex {
   constexpr Complex() = default;
   KOLMO_HD constexpr Complex(T real, T imaginary = T(0)) : re(real), im(imaginary) {}
   template <class U>
-    requires(!std::same_as<U, T> && std::is_arithmetic_v<U>)
-  KOLMO_HD constexpr Complex(U real) : re(T(real)) {}
+  requires(!std::same_as<U, T> && std::is_arithmetic_v<U>) KOLMO_HD constexpr Complex(U real) : re(T(real)) {}
 
   KOLMO_HD constexpr Complex& operator+=(const Complex& b) { return *this = *this + b; }
   KOLMO_HD constexpr Complex& operator-=(const Complex& b) { return *this = *this - b; }
@@ -28,12 +27,8 @@ struct Complex {
 
   KOLMO_HD friend constexpr Complex operator+(const Complex& a) { return a; }
   KOLMO_HD friend constexpr Complex operator-(const Complex& a) { return {-a.re, -a.im}; }
-  KOLMO_HD friend constexpr Complex operator+(const Complex& a, const Complex& b) {
-    return {a.re + b.re, a.im + b.im};
-  }
-  KOLMO_HD friend constexpr Complex operator-(const Complex& a, const Complex& b) {
-    return {a.re - b.re, a.im - b.im};
-  }
+  KOLMO_HD friend constexpr Complex operator+(const Complex& a, const Complex& b) { return {a.re + b.re, a.im + b.im}; }
+  KOLMO_HD friend constexpr Complex operator-(const Complex& a, const Complex& b) { return {a.re - b.re, a.im - b.im}; }
   KOLMO_HD friend constexpr Complex operator*(const Complex& a, const Complex& b) {
     return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
   }
@@ -46,9 +41,7 @@ struct Complex {
     return {(select(real_leads, a.re, a.im) + select(real_leads, a.im, a.re) * ratio) * inverse,
             (select(real_leads, a.im, -a.re) - select(real_leads, a.re, -a.im) * ratio) * inverse};
   }
-  KOLMO_HD friend constexpr bool operator==(const Complex& a, const Complex& b) {
-    return a.re == b.re && a.im == b.im;
-  }
+  KOLMO_HD friend constexpr bool operator==(const Complex& a, const Complex& b) { return a.re == b.re && a.im == b.im; }
 };
 
 template <class T>
@@ -113,6 +106,27 @@ KOLMO_HD constexpr Complex<T> square(const Complex<T>& z) {
   return {(z.re - z.im) * (z.re + z.im), T(2) * z.re * z.im};
 }
 
+namespace detail {
+
+template <class T>
+KOLMO_HD T sinh(T x) {
+  // 2 sinh |x| = t + t / (1 + t) with t = exp |x| - 1; beyond the range of exp the halves are multiplied.
+  const T a = abs(x);
+  const T t = expm1(a);
+  const T near = T(0.5) * (t + t / (T(1) + t));
+  const T half = exp(T(0.5) * a);
+  return select(x < 0, T(-1), T(1)) * select(is_finite(t), near, (T(0.5) * half) * half);
+}
+
+template <class T>
+KOLMO_HD T cosh(T x) {
+  const T half = exp(T(0.5) * abs(x));
+  const T e = half * half;
+  return select(is_finite(e), T(0.5) * e + T(0.5) / e, (T(0.5) * half) * half);
+}
+
+}  // namespace detail
+
 template <class T>
 KOLMO_HD Complex<T> exp(const Complex<T>& z) {
   return polar(exp(z.re), z.im);
@@ -120,7 +134,7 @@ KOLMO_HD Complex<T> exp(const Complex<T>& z) {
 /// The principal branch.
 template <class T>
 KOLMO_HD Complex<T> log(const Complex<T>& z) {
-  // Near |z| = 1 the real part is log1p(|z|^2 - 1) / 2, formed from the larger part without cancellation.
+  // Near |z| = 1 the real part is log1p(|z|^2 - 1) / 2, in which the larger part cancels exactly.
   const T x = maximum(abs(z.re), abs(z.im));
   const T y = minimum(abs(z.re), abs(z.im));
   const T near = T(0.5) * log1p((x - T(1)) * (x + T(1)) + y * y);
@@ -130,23 +144,32 @@ KOLMO_HD Complex<T> log(const Complex<T>& z) {
 /// The root with non-negative real part.
 template <class T>
 KOLMO_HD Complex<T> sqrt(const Complex<T>& z) {
-  // Halving before the sum keeps |z| + |re z| from overflowing.
+  // The sum of |z| and |re z| does not cancel, and quartering keeps it from overflowing.
   const T root = sqrt(T(2) * (T(0.25) * abs(z) + T(0.25) * abs(z.re)));
   const T other = select(root == 0, T(0), T(0.5) * z.im / select(root == 0, T(1), root));
-  const bool right = z.re >= 0;
-  return {select(right, root, abs(other)), select(right, other, detail::with_sign_of(root, z.im))};
+  return select(z.re >= 0, Complex<T>(root, other), Complex<T>(abs(other), select(z.im < 0, -root, root)));
+}
+/// log(1 + z), accurate near zero.
+template <class T>
+KOLMO_HD Complex<T> log1p(const Complex<T>& z) {
+  const T norm_less_one = z.re * (T(2) + z.re) + z.im * z.im;
+  const bool is_near = norm_less_one > T(-0.5) && norm_less_one < T(1);
+  const Complex<T> sum{T(1) + z.re, z.im};
+  return {select(is_near, T(0.5) * log1p(norm_less_one), log(sum).re), arg(sum)};
+}
+/// exp(z) - 1, accurate near zero.
+template <class T>
+KOLMO_HD Complex<T> expm1(const Complex<T>& z) {
+  const T half_sine = sin(T(0.5) * z.im);
+  return {expm1(z.re) * cos(z.im) - T(2) * half_sine * half_sine, exp(z.re) * sin(z.im)};
 }
 template <class T>
 KOLMO_HD Complex<T> sin(const Complex<T>& z) {
-  const T e = exp(z.im);
-  const T inverse = T(1) / e;
-  return {T(0.5) * (e + inverse) * sin(z.re), detail::sinh(z.im) * cos(z.re)};
+  return {sin(z.re) * detail::cosh(z.im), cos(z.re) * detail::sinh(z.im)};
 }
 template <class T>
 KOLMO_HD Complex<T> cos(const Complex<T>& z) {
-  const T e = exp(z.im);
-  const T inverse = T(1) / e;
-  return {T(0.5) * (e + inverse) * cos(z.re), -detail::sinh(z.im) * sin(z.re)};
+  return {cos(z.re) * detail::cosh(z.im), -sin(z.re) * detail::sinh(z.im)};
 }
 template <class T>
 KOLMO_HD Complex<T> tanh(const Complex<T>& z) {
