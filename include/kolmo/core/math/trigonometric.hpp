@@ -80,20 +80,25 @@ KOLMO_HD KOLMO_INLINE constexpr T cos_of_turns(T t) {
 
 }  // namespace detail
 
-KOLMO_HD KOLMO_INLINE constexpr float sin(float x) {
-  const float result = detail::sin_of_quadrant(detail::reduce_to_quadrant(x));
-  return is_finite(x) ? (abs(x) < 0x1p-12f ? x : result) : x - x;
+template <Real T>
+KOLMO_HD KOLMO_INLINE T sin(T x) {
+  if constexpr (std::same_as<T, float>) {
+    const float result = detail::sin_of_quadrant(detail::reduce_to_quadrant(x));
+    return is_finite(x) ? (abs(x) < 0x1p-12f ? x : result) : x - x;
+  } else {
+    return std::sin(x);
+  }
 }
 
-KOLMO_HD KOLMO_INLINE constexpr float cos(float x) {
-  auto at = detail::reduce_to_quadrant(x);
-  at.q += 1;
-  const float result = detail::sin_of_quadrant(at);
-  return is_finite(x) ? result : x - x;
+template <Real T>
+KOLMO_HD KOLMO_INLINE T cos(T x) {
+  if constexpr (std::same_as<T, float>) {
+    const auto at = detail::reduce_to_quadrant(x);
+    const float result = detail::sin_of_quadrant(detail::Quadrant<float>{at.r, at.q + 1});
+    return is_finite(x) ? result : x - x;
+  } else {
+    return std::cos(x);
+  }
 }
-
-KOLMO_HD KOLMO_INLINE double sin(double x) { return std::sin(x); }
-
-KOLMO_HD KOLMO_INLINE double cos(double x) { return std::cos(x); }
 
 }  // namespace kolmo
