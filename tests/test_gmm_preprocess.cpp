@@ -153,7 +153,7 @@ TEST_CASE("G-24: masses are non-negative and sum to one whatever rounding left i
 
 TEST_CASE("resampling keeps a narrow peak far better than linear interpolation would", "[gmm][preprocess]") {
   // The narrowest density of the data set, one cell wide, from a grid of other spacing.
-  const Grid model, input{-8.0, 8.0, 64};
+  const Grid input{-8.0, 8.0, 64};
   const Bell bell{0.1, 1.25 * input.spacing()};
   const Double f = sampled<Double>(bell, input);
   const auto p = preprocess(f, input);
