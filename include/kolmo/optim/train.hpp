@@ -186,6 +186,10 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
   const auto describe = [&] {
     info.step = state.step;
     info.step_in_epoch = state.step_in_epoch;
+    info.loss = state.last_loss;
+    info.gradient_norm = state.last_gradient_norm;
+    info.learning_rate = state.last_learning_rate;
+    info.skipped = state.skipped_in_a_row > 0;
     info.mean_loss = state.loss_count > 0 ? state.loss_sum / static_cast<double>(state.loss_count) : 0;
     info.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   };
@@ -209,24 +213,23 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
       const std::span<const index_t> indices(order.data() + first, static_cast<std::size_t>(count));
       auto [value, gradient] = kolmo::detail::batch_gradient(state.model, data, loss, indices, options.shards,
                                                              step_pass(options, state.step + 1));
-      info.loss = value;
-      info.gradient_norm = global_norm(gradient);
-      info.learning_rate = !options.schedule                                   ? optimiser.learning_rate()
-                           : options.schedule_unit == ScheduleUnit::epoch ? options.schedule(info.epoch)
-                                                                          : options.schedule(state.step + 1);
-      info.skipped = !is_finite(info.loss) || !is_finite(info.gradient_norm);
+      state.last_loss = value;
+      state.last_gradient_norm = global_norm(gradient);
+      state.last_learning_rate = !options.schedule                              ? optimiser.learning_rate()
+                                 : options.schedule_unit == ScheduleUnit::epoch ? options.schedule(info.epoch)
+                                                                                : options.schedule(state.step + 1);
       ++state.step;
       ++state.step_in_epoch;
-      if (info.skipped) {
+      if (!is_finite(state.last_loss) || !is_finite(state.last_gradient_norm)) {
         ++state.skipped;
         ++state.skipped_in_a_row;
       } else {
         state.skipped_in_a_row = 0;
-        state.loss_sum += info.loss;
+        state.loss_sum += state.last_loss;
         ++state.loss_count;
-        const bool clipped = options.clip_norm > 0 && info.gradient_norm > options.clip_norm;
-        optimiser.step(state.model, gradient, state.optimiser, info.learning_rate,
-                       clipped ? options.clip_norm / info.gradient_norm : 1.0);
+        const bool clipped = options.clip_norm > 0 && state.last_gradient_norm > options.clip_norm;
+        optimiser.step(state.model, gradient, state.optimiser, state.last_learning_rate,
+                       clipped ? options.clip_norm / state.last_gradient_norm : 1.0);
         if (state.average) Ema(options.ema_decay).update(*state.average, state.model);
       }
       describe();
