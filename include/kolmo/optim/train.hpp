@@ -129,7 +129,7 @@ auto batch_gradient(const M& model, const Data& data, const Loss& loss, std::spa
   const index_t n = static_cast<index_t>(indices.size());
   const index_t parts = smaller(n, shards);
   std::vector<std::optional<Result>> results(static_cast<std::size_t>(parts));
-  threads::parallel_for(parts, [&](index_t part) {
+  threads::parallel_for_backend<typename KindOf<M>::Backend>(parts, [&](index_t part) {
     const index_t begin = part * n / parts, end = (part + 1) * n / parts;
     const auto batch =
         data.batch(indices.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
