@@ -79,25 +79,23 @@ struct UpdateKernel {
 
   template <class S>
   KOLMO_HD void forward(index_t item, const S* features, const S* raw, const S* blend, S* mixture) const {
-    S log_weight[max_components], mean[max_components], log_deviation[max_components];
-    unsorted(item, features, raw, *blend, log_weight, mean, log_deviation);
+    const Blended<S> x(*this, features, raw, *blend);
     int order[max_components];
-    sort_by_mean(mean, order);
+    sort_by_mean(x.mean, order);
     for (int k = 0; k < components; ++k) {
       const int from = order[k];
-      mixture[k] = log_weight[from];
-      mixture[components + k] = mean[from];
-      mixture[2 * components + k] = minimum(maximum(log_deviation[from], S(log_floor[item])), S(log_largest));
+      mixture[k] = x.log_weight[from];
+      mixture[components + k] = x.mean[from];
+      mixture[2 * components + k] = minimum(maximum(x.log_deviation[from], S(log_floor[item])), S(log_largest));
     }
   }
 
   template <class S>
   KOLMO_HD void pull(index_t item, const S* features, const S* raw, const S* blend, const S* g, S* g_features, S* g_raw,
                      S* g_blend) const {
-    S log_weight[max_components], mean[max_components], log_deviation[max_components];
-    unsorted(item, features, raw, *blend, log_weight, mean, log_deviation);
+    const Blended<S> blended(*this, features, raw, *blend);
     int order[max_components];
-    sort_by_mean(mean, order);
+    sort_by_mean(blended.mean, order);
     S weight_sum = S(T(0));
     for (int k = 0; k < components; ++k) weight_sum = weight_sum + g[k];
     const S keep = 1 - *blend;
@@ -105,10 +103,10 @@ struct UpdateKernel {
     for (int k = 0; k < components; ++k) {
       const int from = order[k];
       const S* x = features + from * feature_count;
-      const S g_weight = g[k] - exp(log_weight[from]) * weight_sum;
+      const S g_weight = g[k] - exp(blended.log_weight[from]) * weight_sum;
       const S g_mean = g[components + k];
-      const bool bounded =
-          log_deviation[from] < S(log_floor[item]) || log_deviation[from] > S(log_largest);
+      const S log_deviation = blended.log_deviation[from];
+      const bool bounded = log_deviation < S(log_floor[item]) || log_deviation > S(log_largest);
       const S g_deviation = bounded ? S(T(0)) : g[2 * components + k];
       S* gx = g_features + from * feature_count;
       for (int i = 0; i < feature_count; ++i) gx[i] = S(T(0));
@@ -118,12 +116,12 @@ struct UpdateKernel {
       gx[Feature::m] = *blend * g_mean;
       gx[Feature::log_deviation] = keep * g_deviation;
       gx[Feature::log_v] = *blend * g_deviation;
-      blend_sum = blend_sum + g_weight * (log(x[Feature::n]) - x[Feature::log_weight]) +
+      blend_sum = blend_sum + g_weight * (blended.log_n[from] - x[Feature::log_weight]) +
                   g_mean * (x[Feature::m] - x[Feature::mean]) +
                   g_deviation * (x[Feature::log_v] - x[Feature::log_deviation]);
       const S slope[3] = {g_weight, g_mean, g_deviation};
       for (int i = 0; i < 3; ++i) {
-        const S t = tanh(raw[3 * from + i]);
+        const S t = blended.correction[i][from];
         g_raw[3 * from + i] = slope[i] * correction_scale * (1 - t * t);
       }
     }
@@ -131,25 +129,44 @@ struct UpdateKernel {
   }
 
  private:
-  /// The blended parameters in the order of the features; weights normalised, deviations not yet bounded.
+  /// The blended parameters in the order of the features; weights normalised, deviations not yet bounded. Loops run to
+  /// a multiple of 16, on whole vectors.
   template <class S>
-  KOLMO_HD void unsorted(index_t, const S* features, const S* raw, S blend, S* log_weight, S* mean,
-                         S* log_deviation) const {
-    const S keep = 1 - blend;
-    S top = S(T(0));
-    for (int k = 0; k < components; ++k) {
-      const S* x = features + k * feature_count;
-      log_weight[k] = keep * x[Feature::log_weight] + blend * log(x[Feature::n]) + correction_scale * tanh(raw[3 * k]);
-      mean[k] = keep * x[Feature::mean] + blend * x[Feature::m] + correction_scale * tanh(raw[3 * k + 1]);
-      log_deviation[k] =
-          keep * x[Feature::log_deviation] + blend * x[Feature::log_v] + correction_scale * tanh(raw[3 * k + 2]);
-      top = k == 0 ? log_weight[0] : select(log_weight[k] > top, log_weight[k], top);
+  struct Blended {
+    S log_weight[max_components];
+    S mean[max_components];
+    S log_deviation[max_components];
+    S log_n[max_components];
+    S correction[3][max_components];  // tanh of the raw ones
+
+    KOLMO_HD Blended(const UpdateKernel& kernel, const S* features, const S* raw, S blend) {
+      const int count = kernel.components, padded = (count + 15) / 16 * 16;
+      for (int k = 0; k < padded; ++k) {
+        log_n[k] = k < count ? features[k * feature_count + Feature::n] : S(T(1));
+        for (int i = 0; i < 3; ++i) correction[i][k] = k < count ? raw[3 * k + i] : S(T(0));
+      }
+      for (int k = 0; k < padded; ++k) log_n[k] = log(log_n[k]);
+      for (int i = 0; i < 3; ++i)
+        for (int k = 0; k < padded; ++k) correction[i][k] = tanh(correction[i][k]);
+      const S keep = 1 - blend;
+      S top = S(T(0));
+      for (int k = 0; k < count; ++k) {
+        const S* x = features + k * feature_count;
+        log_weight[k] = keep * x[Feature::log_weight] + blend * log_n[k] + kernel.correction_scale * correction[0][k];
+        mean[k] = keep * x[Feature::mean] + blend * x[Feature::m] + kernel.correction_scale * correction[1][k];
+        log_deviation[k] =
+            keep * x[Feature::log_deviation] + blend * x[Feature::log_v] + kernel.correction_scale * correction[2][k];
+        top = k == 0 ? log_weight[0] : select(log_weight[k] > top, log_weight[k], top);
+      }
+      for (int k = count; k < padded; ++k) log_weight[k] = top;
+      S weight[max_components];
+      for (int k = 0; k < padded; ++k) weight[k] = exp(log_weight[k] - top);
+      S total = S(T(0));
+      for (int k = 0; k < count; ++k) total = total + weight[k];
+      const S normalizer = top + log(total);
+      for (int k = 0; k < count; ++k) log_weight[k] = log_weight[k] - normalizer;
     }
-    S total = S(T(0));
-    for (int k = 0; k < components; ++k) total = total + exp(log_weight[k] - top);
-    const S normalizer = top + log(total);
-    for (int k = 0; k < components; ++k) log_weight[k] = log_weight[k] - normalizer;
-  }
+  };
 
   /// Stable insertion sort of indices.
   template <class S>
