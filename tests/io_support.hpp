@@ -6,12 +6,11 @@
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
+#include <kolmo/error.hpp>
+#include <kolmo/io/file.hpp>
 #include <string>
 #include <system_error>
 #include <vector>
-
-#include <kolmo/error.hpp>
-#include <kolmo/io/file.hpp>
 
 namespace kolmo::io::test {
 
@@ -35,7 +34,8 @@ class TemporaryDirectory {
   /// Names of the files inside, sorted.
   std::vector<std::string> files() const {
     std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(path_)) names.push_back(entry.path().filename().string());
+    for (const auto& entry : std::filesystem::directory_iterator(path_))
+      names.push_back(entry.path().filename().string());
     std::sort(names.begin(), names.end());
     return names;
   }
@@ -65,7 +65,9 @@ struct FaultyCalls {
     return true;
   }
 
-  static int open(const char* path, int flags, mode_t mode) { return fails() ? -1 : SystemCalls::open(path, flags, mode); }
+  static int open(const char* path, int flags, mode_t mode) {
+    return fails() ? -1 : SystemCalls::open(path, flags, mode);
+  }
   static ssize_t write(int file, const void* bytes, std::size_t count) {
     if (fails()) return -1;
     if (++writes % 3 == 0) {

@@ -1,22 +1,22 @@
 // A checkpoint is loaded as it was saved or refused: every truncation, every flipped bit, every failing system call and
 // every kill during a save.
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <kolmo/io/checkpoint.hpp>
+#include <kolmo/io/checkpoint_keeper.hpp>
 #include <string>
 #include <vector>
 
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include "catch.hpp"
 #include "io_support.hpp"
-#include <kolmo/io/checkpoint.hpp>
-#include <kolmo/io/checkpoint_keeper.hpp>
 
 using namespace kolmo;
 using namespace kolmo::io;
@@ -49,12 +49,14 @@ TEST_CASE("a checkpoint comes back with kind, step, metric and state") {
 
 TEST_CASE("a checkpoint of another model, of a newer version or no checkpoint at all is refused by name") {
   const auto bytes = to_checkpoint_bytes({"lamf", 0, {}, state_of(1)});
-  CHECK_THAT(error_of([&] { parse_checkpoint(bytes, "rvq"); }), Contains("'lamf'") && Contains("expected one of 'rvq'"));
+  CHECK_THAT(error_of([&] { parse_checkpoint(bytes, "rvq"); }),
+             Contains("'lamf'") && Contains("expected one of 'rvq'"));
   CHECK_THAT(error_of([&] { parse_checkpoint(to_safetensors(state_of(1)), "lamf", "x.st"); }),
              Contains("x.st") && Contains("'kolmo.version' is missing"));
   NamedArrays newer = parse_safetensors(bytes);
   newer.metadata["kolmo.version"] = "2";
-  CHECK_THAT(error_of([&] { parse_checkpoint(to_safetensors(newer), "lamf"); }), Contains("'2' found") && Contains("reads 1 to 1"));
+  CHECK_THAT(error_of([&] { parse_checkpoint(to_safetensors(newer), "lamf"); }),
+             Contains("'2' found") && Contains("reads 1 to 1"));
 }
 
 TEST_CASE("a checkpoint without any one of its fields is refused, and the field is named") {
@@ -67,7 +69,8 @@ TEST_CASE("a checkpoint without any one of its fields is refused, and the field 
   }
   NamedArrays unsummed = whole;
   unsummed.metadata.erase("kolmo.checksum");
-  CHECK_THAT(error_of([&] { parse_checkpoint(to_safetensors(unsummed), "lamf"); }), Contains("'kolmo.checksum' is missing"));
+  CHECK_THAT(error_of([&] { parse_checkpoint(to_safetensors(unsummed), "lamf"); }),
+             Contains("'kolmo.checksum' is missing"));
 }
 
 TEST_CASE("reserved metadata and an empty kind are refused on saving") {
@@ -118,7 +121,8 @@ TEST_CASE("every changed byte of a checkpoint is detected") {
 TEST_CASE("damage to an array's data is reported with the array's name") {
   auto bytes = to_checkpoint_bytes({"lamf", 3, 1.5, state_of(1)});
   bytes.back() ^= std::byte{1};
-  CHECK_THAT(error_of([&] { parse_checkpoint(bytes, "lamf", "run/last"); }), Contains("run/last: array 'odd' does not match"));
+  CHECK_THAT(error_of([&] { parse_checkpoint(bytes, "lamf", "run/last"); }),
+             Contains("run/last: array 'odd' does not match"));
 }
 
 TEST_CASE("the 64-bit hash sees length, order and every bit") {

@@ -6,14 +6,14 @@
 #include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <kolmo/io/csv.hpp>
+#include <kolmo/io/csv_log.hpp>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "catch.hpp"
 #include "io_support.hpp"
-#include <kolmo/io/csv.hpp>
-#include <kolmo/io/csv_log.hpp>
 
 using namespace kolmo;
 using namespace kolmo::io;
@@ -40,7 +40,8 @@ using Rows = std::vector<std::vector<std::string>>;
 TEST_CASE("fields are split as RFC 4180 says") {
   CHECK(rows_of("a,b\n1,2\n") == Rows{{"a", "b"}, {"1", "2"}});
   CHECK(rows_of("a,b\r\n1,2") == Rows{{"a", "b"}, {"1", "2"}});
-  CHECK(rows_of("\xef\xbb\xbf" "a\n") == Rows{{"a"}});
+  CHECK(rows_of("\xef\xbb\xbf"
+                "a\n") == Rows{{"a"}});
   CHECK(rows_of("\"a,b\",\"say \"\"x\"\"\",\"two\nlines\"\nz") == Rows{{"a,b", "say \"x\"", "two\nlines"}, {"z"}});
   CHECK(rows_of(",\n,,") == Rows{{"", ""}, {"", "", ""}});
   CHECK(rows_of("") == Rows{});
@@ -119,13 +120,21 @@ TEST_CASE("bad number tables are refused with line, field and column") {
       {"a,b\n1,\"2\"3\n", "line 2, field 2: text after the closing quote"},
       {"a,b\n1,\"2\n", "line 2, field 2: the quote is not closed"},
       {"a,b\n1,\"2\"\"\n", "line 2, field 2: the quote is not closed"},
-      {std::string("\xff\xfe" "a\0,\0", 6), "UTF-16"},
+      {std::string("\xff\xfe"
+                   "a\0,\0",
+                   6),
+       "UTF-16"},
       {"\xfe\xff", "UTF-16"},
-      {"a\n\xef\xbb\xbf" "1\n", "line 2, field 1 (a): '\xef\xbb\xbf" "1' is not a number"},
+      {"a\n\xef\xbb\xbf"
+       "1\n",
+       "line 2, field 1 (a): '\xef\xbb\xbf"
+       "1' is not a number"},
       {"a\n\xff\n", "'\\xff' is not a number"},
       {"a\n\xd9\xa1\n", "is not a number"},
       {"a\n1\xc2\xa0\n", "is not a number"},
-      {"a\n\xe2\x88\x92" "1\n", "is not a number"},
+      {"a\n\xe2\x88\x92"
+       "1\n",
+       "is not a number"},
       {"a\n" + std::string(2000000, '1') + "\n", "line 2, field 1: longer than 1048576 bytes"},
       {"a\n\"" + std::string(2000000, '1') + "\"\n", "line 2, field 1: longer than 1048576 bytes"},
       {"a\n" + std::string(1000001, ','), "more than 1000000 fields"},
@@ -198,7 +207,8 @@ TEST_CASE("a labelled table with a wrong header is refused") {
 
 TEST_CASE("what is written is read back bit by bit") {
   CsvWriter writer;
-  const std::vector<double> values = {0.1, -0.0, 1e300, 4.9e-324, 1.0 / 3, 123456789, std::numeric_limits<double>::max()};
+  const std::vector<double> values = {
+      0.1, -0.0, 1e300, 4.9e-324, 1.0 / 3, 123456789, std::numeric_limits<double>::max()};
   const std::vector<std::string> texts = {"", "plain", "a,b", "say \"x\"", "two\r\nlines", " spaced ", "é"};
   for (std::size_t i = 0; i < values.size(); ++i) writer.text(texts[i]).number(values[i]).number(i).end_row();
   CsvReader reader(writer.str());

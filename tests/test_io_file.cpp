@@ -1,22 +1,22 @@
 // Files are replaced completely or not at all, whatever fails; a run directory has one writer.
 
-#include <cerrno>
-#include <csignal>
-#include <filesystem>
-#include <fstream>
-#include <string>
-#include <vector>
-
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "catch.hpp"
-#include "io_support.hpp"
+#include <cerrno>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <kolmo/io/file.hpp>
 #include <kolmo/io/lock.hpp>
 #include <kolmo/io/process.hpp>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "io_support.hpp"
 
 using namespace kolmo;
 using namespace kolmo::io;
@@ -112,7 +112,8 @@ TEST_CASE("a callback that throws leaves the former file and no temporary") {
 }
 
 TEST_CASE("a full device is reported with the system's reason") {
-  CHECK_THAT(error_of([] { write_atomically("/dev/full", "data"); }), Contains("/dev/full") && Contains("No space left"));
+  CHECK_THAT(error_of([] { write_atomically("/dev/full", "data"); }),
+             Contains("/dev/full") && Contains("No space left"));
   CHECK(std::filesystem::is_character_file("/dev/full"));
 }
 
@@ -125,7 +126,9 @@ TEST_CASE("a file size limit is reported and the former file stays") {
     const rlimit limit{1000, 1000};
     ::setrlimit(RLIMIT_FSIZE, &limit);
     const std::string message = error_of([&] { write_atomically(path, std::string(5000, 'x')); });
-    return message.find("after 1000 bytes") != std::string::npos && message.find("File too large") != std::string::npos ? 0 : 1;
+    return message.find("after 1000 bytes") != std::string::npos && message.find("File too large") != std::string::npos
+               ? 0
+               : 1;
   });
   CHECK(status == 0);
   CHECK(read_text_file(path) == "small");
@@ -134,7 +137,8 @@ TEST_CASE("a file size limit is reported and the former file stays") {
 
 TEST_CASE("a directory that does not exist is named") {
   TemporaryDirectory dir;
-  CHECK_THAT(error_of([&] { write_atomically(dir / "no/such/file", "x"); }), Contains("no/such/file") && Contains("errno 2"));
+  CHECK_THAT(error_of([&] { write_atomically(dir / "no/such/file", "x"); }),
+             Contains("no/such/file") && Contains("errno 2"));
   CHECK_THAT(error_of([&] { write_atomically(dir.path(), "x"); }), Contains("directory"));
 }
 
@@ -215,6 +219,7 @@ TEST_CASE("the lock of a killed process is taken over") {
 TEST_CASE("the lock left by another host is taken over only when asked") {
   TemporaryDirectory dir;
   std::ofstream(dir / "run.lock") << "host elsewhere.invalid, pid 5, started at tick 1\n";
-  CHECK_THAT(error_of([&] { RunLock lock(dir / "run.lock"); }), Contains("elsewhere.invalid") && Contains("delete the file"));
+  CHECK_THAT(error_of([&] { RunLock lock(dir / "run.lock"); }),
+             Contains("elsewhere.invalid") && Contains("delete the file"));
   CHECK(RunLock(dir / "run.lock", ForeignLock::take_over).took_over());
 }

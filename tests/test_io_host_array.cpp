@@ -2,19 +2,19 @@
 
 #include <cmath>
 #include <cstdint>
+#include <kolmo/io/host_array.hpp>
+#include <kolmo/io/json.hpp>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "catch.hpp"
 #include "io_support.hpp"
-#include <kolmo/io/host_array.hpp>
-#include <kolmo/io/json.hpp>
 
 using namespace kolmo;
 using namespace kolmo::io;
-using kolmo::io::test::error_of;
 using Catch::Matchers::Contains;
+using kolmo::io::test::error_of;
 
 TEST_CASE("an array gives back the values it was built from, in their own type only") {
   const HostArray a(std::vector<float>{1, 2, 3, 4, 5, 6}, {2, 3});

@@ -2,13 +2,13 @@
 
 #include <cstdint>
 #include <cstring>
+#include <kolmo/io/safetensors.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "catch.hpp"
 #include "io_support.hpp"
-#include <kolmo/io/safetensors.hpp>
 
 using namespace kolmo;
 using namespace kolmo::io;
@@ -144,8 +144,10 @@ TEST_CASE("hostile and malformed files are refused with the rule they break") {
       {file_of("{" + entry("a", "[4]", "[0,4]", "F8_E4M3") + "}", 4), "'F8_E4M3' is not supported"},
       {file_of("{" + entry("a", "[1]", "[0,4]", "f32") + "}", 4), "'f32' is not supported"},
       {file_of("{\"a\":{\"dtype\":\"F32\",\"shape\":[1]}}", 4), "dtype, shape and data_offsets are needed"},
-      {file_of("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4), "'dtype' appears twice"},
-      {file_of("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"more\":1}}", 4), "unknown field 'more'"},
+      {file_of("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4),
+       "'dtype' appears twice"},
+      {file_of("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4],\"more\":1}}", 4),
+       "unknown field 'more'"},
       {file_of("{\"a\":[]}", 0), "an object expected"},
       {file_of("{\"__metadata__\":{\"a\":1}}", 0), "maps texts to texts"},
       {file_of("{\"__metadata__\":{\"a\":{\"b\":\"c\"}}}", 0), "maps texts to texts"},

@@ -26,6 +26,9 @@ Use -O3 -march=native -fno-math-errno -fno-trapping-math instead, or define KOLM
 #if defined(__CUDACC__)
 /// Marks a function that runs on the host and in CUDA kernels.
 #define KOLMO_HD __host__ __device__
+/// Defined in CUDA files. Functions that need a package which nvcc cannot parse without warnings are declared
+/// there, and defined in the files of the host compiler.
+#define KOLMO_CUDA_FILE
 #else
 #define KOLMO_HD
 #endif

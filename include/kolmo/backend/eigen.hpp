@@ -1,13 +1,13 @@
 #pragma once
-// Linear algebra of the default CPU backend from Eigen. With KOLMO_COMPILED the float and double
-// products come from the library target kolmo::compiled and Eigen is not parsed here.
+// Linear algebra of the default CPU backend from Eigen. With KOLMO_COMPILED, and in CUDA files, the float
+// and double products come from the library target kolmo::compiled and Eigen is not parsed here.
 
 #include <type_traits>
 
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/backend/gemm_tiles.hpp>
 
-#if !defined(KOLMO_COMPILED) || defined(KOLMO_COMPILING)
+#if defined(KOLMO_COMPILING) || !(defined(KOLMO_COMPILED) || defined(KOLMO_CUDA_FILE))
 
 // The tiles are the parallelism; Eigen's own would make the bits depend on the number of threads.
 #if !defined(EIGEN_DONT_PARALLELIZE)

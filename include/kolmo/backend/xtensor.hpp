@@ -1,7 +1,7 @@
 #pragma once
 // CpuBlas: the loops of Cpu with matrix products from the BLAS that xtensor-blas binds.
 
-#include <complex>
+#include <complex>  // xflens uses it without including it
 #include <type_traits>
 
 // Makes cxxblas call the BLAS instead of its own loops; it has to come first.

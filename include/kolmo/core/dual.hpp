@@ -24,7 +24,7 @@ struct Dual {
   constexpr Dual() = default;
   /// A constant.
   KOLMO_HD constexpr Dual(S value) : v(value) {}
-  KOLMO_HD constexpr Dual(S value, Array<S, N> derivatives) : v(value), d(derivatives) {}
+  KOLMO_HD constexpr Dual(const S& value, const Array<S, N>& derivatives) : v(value), d(derivatives) {}
   template <class U>
   requires(!std::same_as<U, S> && std::is_arithmetic_v<U>) KOLMO_HD constexpr Dual(U value) : v(S(value)) {}
 
@@ -55,33 +55,42 @@ namespace detail {
 template <int N>
 using Indices = std::make_integer_sequence<int, N>;
 
+// Each of these returns the whole dual. An intermediate Array by value would be passed in a vector register
+// by the calling convention, and clang does not take that apart again: loops over Dual<float, 2> then stay scalar.
+
 template <class S, int N, int... I>
-KOLMO_HD KOLMO_INLINE constexpr Array<S, N> scaled(S a, const Array<S, N>& x, std::integer_sequence<int, I...>) {
-  return {{(a * x.elements[I])...}};
+KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> scaled(S value, S a, const Array<S, N>& x,
+                                                  std::integer_sequence<int, I...>) {
+  return {value, {{(a * x.elements[I])...}}};
 }
 template <class S, int N, int... I>
-KOLMO_HD KOLMO_INLINE constexpr Array<S, N> scaled_sum(S a, const Array<S, N>& x, S b, const Array<S, N>& y,
-                                                       std::integer_sequence<int, I...>) {
-  return {{(a * x.elements[I] + b * y.elements[I])...}};
+KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> scaled_sum(S value, S a, const Array<S, N>& x, S b, const Array<S, N>& y,
+                                                      std::integer_sequence<int, I...>) {
+  return {value, {{(a * x.elements[I] + b * y.elements[I])...}}};
 }
 template <class S, int N, int... I>
-KOLMO_HD KOLMO_INLINE constexpr Array<S, N> sum(const Array<S, N>& x, const Array<S, N>& y,
-                                                std::integer_sequence<int, I...>) {
-  return {{(x.elements[I] + y.elements[I])...}};
+KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> sum(const Dual<S, N>& x, const Dual<S, N>& y,
+                                               std::integer_sequence<int, I...>) {
+  return {x.v + y.v, {{(x.d.elements[I] + y.d.elements[I])...}}};
 }
 template <class S, int N, int... I>
-KOLMO_HD KOLMO_INLINE constexpr Array<S, N> difference(const Array<S, N>& x, const Array<S, N>& y,
-                                                       std::integer_sequence<int, I...>) {
-  return {{(x.elements[I] - y.elements[I])...}};
+KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> difference(const Dual<S, N>& x, const Dual<S, N>& y,
+                                                      std::integer_sequence<int, I...>) {
+  return {x.v - y.v, {{(x.d.elements[I] - y.d.elements[I])...}}};
 }
 template <class S, int N, int... I>
-KOLMO_HD KOLMO_INLINE constexpr Array<S, N> negated(const Array<S, N>& x, std::integer_sequence<int, I...>) {
-  return {{(-x.elements[I])...}};
+KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> same_slope(S value, const Array<S, N>& x, std::integer_sequence<int, I...>) {
+  return {value, {{x.elements[I]...}}};
 }
 template <class S, int N, int... I>
-KOLMO_HD KOLMO_INLINE constexpr Array<S, N> chosen(bool condition, const Array<S, N>& x, const Array<S, N>& y,
-                                                   std::integer_sequence<int, I...>) {
-  return {{select(condition, x.elements[I], y.elements[I])...}};
+KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> opposite_slope(S value, const Array<S, N>& x,
+                                                          std::integer_sequence<int, I...>) {
+  return {value, {{(-x.elements[I])...}}};
+}
+template <class S, int N, int... I>
+KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> chosen(bool condition, const Dual<S, N>& x, const Dual<S, N>& y,
+                                                  std::integer_sequence<int, I...>) {
+  return {select(condition, x.v, y.v), {{select(condition, x.d.elements[I], y.d.elements[I])...}}};
 }
 
 }  // namespace detail
@@ -90,7 +99,7 @@ KOLMO_HD KOLMO_INLINE constexpr Array<S, N> chosen(bool condition, const Array<S
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> chain(std::type_identity_t<S> value, std::type_identity_t<S> slope,
                                                  const Dual<S, N>& x) {
-  return {value, detail::scaled<S, N>(slope, x.d, detail::Indices<N>{})};
+  return detail::scaled<S, N>(value, slope, x.d, detail::Indices<N>{});
 }
 
 /// f(x, y) from its value and its two derivatives at (x.v, y.v).
@@ -98,7 +107,7 @@ template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> chain(std::type_identity_t<S> value, std::type_identity_t<S> slope_x,
                                                  const Dual<S, N>& x, std::type_identity_t<S> slope_y,
                                                  const Dual<S, N>& y) {
-  return {value, detail::scaled_sum<S, N>(slope_x, x.d, slope_y, y.d, detail::Indices<N>{})};
+  return detail::scaled_sum<S, N>(value, slope_x, x.d, slope_y, y.d, detail::Indices<N>{});
 }
 
 template <class S, int N>
@@ -107,33 +116,33 @@ KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> operator+(const Dual<S, N>& a) {
 }
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> operator-(const Dual<S, N>& a) {
-  return {-a.v, detail::negated<S, N>(a.d, detail::Indices<N>{})};
+  return detail::opposite_slope<S, N>(-a.v, a.d, detail::Indices<N>{});
 }
 
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> operator+(const Dual<S, N>& a, const Dual<S, N>& b) {
-  return {a.v + b.v, detail::sum<S, N>(a.d, b.d, detail::Indices<N>{})};
+  return detail::sum(a, b, detail::Indices<N>{});
 }
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> operator+(const Dual<S, N>& a, std::type_identity_t<S> b) {
-  return {a.v + b, a.d};
+  return detail::same_slope<S, N>(a.v + b, a.d, detail::Indices<N>{});
 }
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> operator+(std::type_identity_t<S> a, const Dual<S, N>& b) {
-  return {a + b.v, b.d};
+  return detail::same_slope<S, N>(a + b.v, b.d, detail::Indices<N>{});
 }
 
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> operator-(const Dual<S, N>& a, const Dual<S, N>& b) {
-  return {a.v - b.v, detail::difference<S, N>(a.d, b.d, detail::Indices<N>{})};
+  return detail::difference(a, b, detail::Indices<N>{});
 }
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> operator-(const Dual<S, N>& a, std::type_identity_t<S> b) {
-  return {a.v - b, a.d};
+  return detail::same_slope<S, N>(a.v - b, a.d, detail::Indices<N>{});
 }
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> operator-(std::type_identity_t<S> a, const Dual<S, N>& b) {
-  return {a - b.v, detail::negated<S, N>(b.d, detail::Indices<N>{})};
+  return detail::opposite_slope<S, N>(a - b.v, b.d, detail::Indices<N>{});
 }
 
 template <class S, int N>

@@ -17,17 +17,16 @@ KOLMO_HD KOLMO_INLINE constexpr bool is_finite(const Dual<S, N>& x) {
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> select(bool condition, const Dual<S, N>& if_true,
                                                   const std::type_identity_t<Dual<S, N>>& if_false) {
-  return {select(condition, if_true.v, if_false.v),
-          detail::chosen<S, N>(condition, if_true.d, if_false.d, detail::Indices<N>{})};
+  return detail::chosen(condition, if_true, if_false, detail::Indices<N>{});
 }
 
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> maximum(const Dual<S, N>& x, const std::type_identity_t<Dual<S, N>>& y) {
-  return select(x.v < y.v || is_nan(y.v), y, x);
+  return select(detail::either(x.v < y.v, is_nan(y.v)), y, x);
 }
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> minimum(const Dual<S, N>& x, const std::type_identity_t<Dual<S, N>>& y) {
-  return select(x.v > y.v || is_nan(y.v), y, x);
+  return select(detail::either(x.v > y.v, is_nan(y.v)), y, x);
 }
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> clamp(const Dual<S, N>& x, const std::type_identity_t<Dual<S, N>>& low,

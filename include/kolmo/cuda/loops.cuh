@@ -195,15 +195,9 @@ void launch_scan(index_t rows, index_t columns, const RowPartition& partition, c
 
 template <class F>
 KOLMO_LINKABLE void Cuda::for_each(index_t n, const F& f) {
-  constexpr int threads = 256;
+  // Few items may each be much work; small blocks spread them over the device.
+  const int threads = n > 16384 ? 256 : detail::warp_threads;
   if (n > 0) detail::launch<F>("for_each", detail::for_each_kernel<F>, divide_up(n, threads), threads, n, f);
-}
-
-/// For few, expensive items: small blocks spread them over the device.
-template <class F>
-KOLMO_LINKABLE void Cuda::for_each_item(index_t n, const F& f) {
-  constexpr int threads = detail::warp_threads;
-  if (n > 0) detail::launch<F>("for_each_item", detail::for_each_kernel<F>, divide_up(n, threads), threads, n, f);
 }
 
 template <class Load, class Combine, class Accumulator, class Store>

@@ -206,8 +206,6 @@ struct Cuda {
 
   template <class F>
   static void for_each(index_t n, const F& f);
-  template <class F>
-  static void for_each_item(index_t n, const F& f);
   template <class Load, class Combine, class Accumulator, class Store>
   static void reduce(index_t rows, index_t columns, const Load& load, const Combine& combine, Accumulator init,
                      const Store& store);

@@ -26,6 +26,13 @@ struct Linear {
   template <class U>
   using Rebind = Linear<U>;
 
+  /// Throws ShapeError unless weight and bias fit each other.
+  void validate() const {
+    if (weight.rank() != 2 || !(bias.shape() == Shape{weight.shape()[1]}))
+      throw ShapeError("Linear: expected a weight [in, out] and a bias [out], given " + weight.shape().to_string() +
+                       " and " + bias.shape().to_string());
+  }
+
   /// Throws ShapeError unless the last axis of x has extent `in`.
   template <TensorLike X>
   auto operator()(const X& x) const {
@@ -57,6 +64,14 @@ struct LayerNorm {
   }
   template <class U>
   using Rebind = LayerNorm<U>;
+
+  /// Throws ShapeError or ArgumentError unless the parts fit each other.
+  void validate() const {
+    if (weight.rank() != 1 || !(bias.shape() == weight.shape()))
+      throw ShapeError("LayerNorm: expected a weight and a bias of shape [columns], given " + weight.shape().to_string() +
+                       " and " + bias.shape().to_string());
+    if (!(epsilon > 0)) throw ArgumentError("LayerNorm: epsilon must be positive, given " + std::to_string(epsilon));
+  }
 
   template <TensorLike X>
   auto operator()(const X& x) const {
@@ -104,14 +119,20 @@ struct MaskPullBack {
 
 namespace kolmo::nn {
 
+/// Throws ArgumentError unless 0 <= probability < 1.
+inline void check_dropout(double probability, const char* name) {
+  if (!(probability >= 0 && probability < 1))
+    throw ArgumentError(std::string(name) + ": the dropout probability must be in [0, 1), given " +
+                        std::to_string(probability));
+}
+
 /// Sets each element to zero with the given probability and divides the others by 1 - probability (Srivastava et al.
 /// 2014), so that the mean stays. The key decides which. Throws ArgumentError unless 0 <= probability < 1.
 template <TensorLike X>
 auto dropout(Key key, const X& x, double probability) {
   using M = BaseOf<X>;
   using T = ScalarOf<X>;
-  if (!(probability >= 0 && probability < 1))
-    throw ArgumentError("dropout: the probability must be in [0, 1), given " + std::to_string(probability));
+  check_dropout(probability, "dropout");
   M mask = M::uninitialized(x.shape());
   M::Backend::for_each(x.size(), kolmo::detail::DropoutMaskKernel<T>{
                                      key, probability, static_cast<T>(1 / (1 - probability)), mask.mutable_data()});
@@ -126,6 +147,9 @@ struct Dropout {
   static void fields(auto&& f, auto&... s) { f(option("probability"), s.probability...); }
   template <class U>
   using Rebind = Dropout<U>;
+
+  /// Throws ArgumentError unless 0 <= probability < 1.
+  void validate() const { check_dropout(probability, "Dropout"); }
 
   template <TensorLike X>
   X operator()(const X& x, const Pass& pass) const {

@@ -32,8 +32,7 @@ struct Mlp {
       throw ArgumentError("Mlp: expected inputs >= 1 and at least one layer, given " + std::to_string(options.inputs) +
                           " inputs, " + std::to_string(options.hidden.size()) + " hidden blocks and " +
                           std::to_string(options.outputs) + " outputs");
-    if (!(dropout >= 0 && dropout < 1))
-      throw ArgumentError("Mlp: the dropout probability must be in [0, 1), given " + std::to_string(dropout));
+    check_dropout(dropout, "Mlp");
     index_t width = options.inputs;
     for (const index_t next : options.hidden) {
       if (next < 1) throw ArgumentError("Mlp: a hidden width must be at least 1, given " + std::to_string(next));
@@ -53,6 +52,27 @@ struct Mlp {
   }
   template <class U>
   using Rebind = Mlp<U, F>;
+
+  /// Throws ShapeError or ArgumentError unless the parts fit each other.
+  void validate() const {
+    check_dropout(dropout, "Mlp");
+    const auto blocks = static_cast<std::size_t>(hidden_blocks);
+    if (layers.empty() || hidden_blocks < 0 || layers.size() < blocks || layers.size() > blocks + 1 ||
+        (!norms.empty() && norms.size() != blocks))
+      throw ArgumentError("Mlp: " + std::to_string(layers.size()) + " layers and " + std::to_string(norms.size()) +
+                          " norms do not make " + std::to_string(hidden_blocks) + " hidden blocks");
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      layers[i].validate();
+      const index_t width = layers[i].weight.shape()[1];
+      if (i < norms.size() && !(norms[i].weight.shape() == Shape{width}))
+        throw ShapeError("Mlp: norm " + std::to_string(i) + " has shape " + norms[i].weight.shape().to_string() +
+                         ", expected [" + std::to_string(width) + "]");
+      if (i + 1 < layers.size() && layers[i + 1].weight.rank() == 2 && layers[i + 1].weight.shape()[0] != width)
+        throw ShapeError("Mlp: layer " + std::to_string(i + 1) + " takes " +
+                         std::to_string(layers[i + 1].weight.shape()[0]) + " inputs, the one before gives " +
+                         std::to_string(width));
+    }
+  }
 
   /// x [..., inputs] to [..., outputs]. Throws ShapeError unless the last axis fits.
   template <TensorLike X>

@@ -41,14 +41,12 @@ struct LbfgsResult {
 
 namespace kolmo::detail {
 
-inline bool is_number(double x) { return x - x == 0; }
-
 /// A point of the line search: position along the direction, loss, its derivative, gradient.
 template <class M>
 struct LinePoint {
   double at = 0, value = 0, slope = 0;
   M gradient{};
-  bool finite() const { return is_number(value) && is_number(slope); }
+  bool finite() const { return is_finite(value) && is_finite(slope); }
 };
 
 /// Minimiser of the cubic through values and slopes at two points, kept inside the inner 80 % of the interval.
@@ -63,7 +61,7 @@ double cubic_step(const LinePoint<M>& a, const LinePoint<M>& b) {
       const double d2 = (b.at > a.at ? 1 : -1) * std::sqrt(square);
       const double denominator = b.slope - a.slope + 2 * d2;
       const double cubic = b.at - (b.at - a.at) * (b.slope + d2 - d1) / denominator;
-      if (is_number(cubic)) step = cubic;
+      if (is_finite(cubic)) step = cubic;
     }
   }
   return larger(low + 0.1 * width, smaller(low + 0.9 * width, step));
@@ -139,7 +137,7 @@ LbfgsResult<M> lbfgs(const M& start, const Loss& loss, const LbfgsOptions& optio
   ++result.evaluations;
   result.value = static_cast<double>(first_value.item());
   result.gradient_norm = global_norm(gradient);
-  if (!kolmo::detail::is_number(result.value) || !kolmo::detail::is_number(result.gradient_norm)) {
+  if (!is_finite(result.value) || !is_finite(result.gradient_norm)) {
     result.status = LbfgsStatus::not_finite;
     return result;
   }

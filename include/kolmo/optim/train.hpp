@@ -122,8 +122,6 @@ bool first_metric(const M& model, double& metric, C&... callbacks) {
   return found;
 }
 
-inline bool is_finite_number(double x) { return x - x == 0; }
-
 /// Loss and gradient of one batch, its parts in parallel and added in their order.
 template <class M, class Data, class Loss>
 auto batch_gradient(const M& model, const Data& data, const Loss& loss, std::span<const index_t> indices,
@@ -223,7 +221,7 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
       info.learning_rate = !options.schedule                                   ? optimiser.learning_rate()
                            : options.schedule_unit == ScheduleUnit::epoch ? options.schedule(info.epoch)
                                                                           : options.schedule(state.step + 1);
-      info.skipped = !kolmo::detail::is_finite_number(info.loss) || !kolmo::detail::is_finite_number(info.gradient_norm);
+      info.skipped = !is_finite(info.loss) || !is_finite(info.gradient_norm);
       ++state.step;
       ++state.step_in_epoch;
       if (info.skipped) {

@@ -3,11 +3,13 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "cuda_runtime_api.h"
@@ -20,7 +22,7 @@
 
 struct dim3 {
   unsigned x, y, z;
-  explicit dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+  dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
@@ -62,18 +64,13 @@ class Block {
     return block;
   }
 
-  Block(unsigned threads, const std::function<void()>& body) : body_(body), fibers_(threads) {}
+  Block(unsigned threads, const std::function<void()>& body) : body_(body), fibers_(threads) {
+    while (stacks().size() < threads) stacks().push_back(std::unique_ptr<char[]>(new char[stack_bytes]));
+  }
 
   void run() {
     running() = this;
-    for (Fiber& fiber : fibers_) {
-      fiber.stack = std::make_unique<char[]>(stack_bytes);
-      getcontext(&fiber.context);
-      fiber.context.uc_stack.ss_sp = fiber.stack.get();
-      fiber.context.uc_stack.ss_size = stack_bytes;
-      fiber.context.uc_link = &scheduler_;
-      makecontext(&fiber.context, &Block::enter, 0);
-    }
+    for (std::size_t i = 0; i < fibers_.size(); ++i) prepare(fibers_[i].context, stacks()[i].get());
     while (step()) {
     }
     running() = nullptr;
@@ -89,12 +86,23 @@ class Block {
   }
 
  private:
-  static constexpr std::size_t stack_bytes = std::size_t{64} << 10;
+  static constexpr std::size_t stack_bytes = std::size_t{256} << 10;
+  static std::vector<std::unique_ptr<char[]>>& stacks() {
+    static std::vector<std::unique_ptr<char[]>> pool;
+    return pool;
+  }
   struct Fiber {
-    ucontext_t context;
-    std::unique_ptr<char[]> stack;
+    ucontext_t context{};
     State state = State::ready;
   };
+
+  void prepare(ucontext_t& context, char* stack) {
+    getcontext(&context);
+    context.uc_stack.ss_sp = stack;
+    context.uc_stack.ss_size = stack_bytes;
+    context.uc_link = &scheduler_;
+    makecontext(&context, &Block::enter, 0);
+  }
 
   static void enter() {
     Block& block = *running();

@@ -126,16 +126,23 @@ KOLMO_HD KOLMO_INLINE constexpr T sign(T x) {
   return x > 0 ? T(1) : x < 0 ? T(-1) : x;
 }
 
+namespace detail {
+
+/// Disjunction without the branch that || asks for.
+KOLMO_HD KOLMO_INLINE constexpr bool either(bool a, bool b) { return (int(a) | int(b)) != 0; }
+
+}  // namespace detail
+
 /// The larger of two, the first on a tie, NaN if either is.
 template <Real T>
 KOLMO_HD KOLMO_INLINE constexpr T maximum(T x, std::type_identity_t<T> y) {
-  return x < y || is_nan(y) ? y : x;
+  return detail::either(x < y, is_nan(y)) ? y : x;
 }
 
 /// The smaller of two, the first on a tie, NaN if either is.
 template <Real T>
 KOLMO_HD KOLMO_INLINE constexpr T minimum(T x, std::type_identity_t<T> y) {
-  return x > y || is_nan(y) ? y : x;
+  return detail::either(x > y, is_nan(y)) ? y : x;
 }
 
 /// Limits x to [low, high]; NaN stays.

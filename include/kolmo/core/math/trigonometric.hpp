@@ -10,7 +10,7 @@
 namespace kolmo {
 namespace detail {
 
-/// sin and cos of r quarters of a half turn past quadrant q, |r| <= pi / 4.
+/// The angle r + q pi / 2, |r| <= pi / 4.
 template <Real T>
 struct Quadrant {
   T r;
@@ -69,22 +69,41 @@ KOLMO_HD KOLMO_INLINE constexpr Quadrant<float> reduce_to_quadrant(float x) {
   return {small ? x : r * sign, small ? 0u : (x < 0 ? 0u - q : q)};
 }
 
+/// cos(2 pi t) for t in [0, 1].
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T cos_of_turns(T t) {
+  const T quarters = T(4) * t;
+  const T shifted = quarters + rounding_shift<T>();
+  const T r = (quarters - (shifted - rounding_shift<T>())) * T(1.5707963267948966192);
+  return sin_of_quadrant(Quadrant<T>{r, std::uint32_t(to_bits(shifted)) + 1});
+}
+
 }  // namespace detail
 
-KOLMO_HD KOLMO_INLINE constexpr float sin(float x) {
-  const float result = detail::sin_of_quadrant(detail::reduce_to_quadrant(x));
+// Templates, so that beside the global functions of C, which nvcc declares everywhere, a call is not ambiguous.
+
+template <std::same_as<float> T>
+KOLMO_HD KOLMO_INLINE constexpr T sin(T x) {
+  const T result = detail::sin_of_quadrant(detail::reduce_to_quadrant(x));
   return is_finite(x) ? (abs(x) < 0x1p-12f ? x : result) : x - x;
 }
 
-KOLMO_HD KOLMO_INLINE constexpr float cos(float x) {
+template <std::same_as<float> T>
+KOLMO_HD KOLMO_INLINE constexpr T cos(T x) {
   auto at = detail::reduce_to_quadrant(x);
   at.q += 1;
-  const float result = detail::sin_of_quadrant(at);
+  const T result = detail::sin_of_quadrant(at);
   return is_finite(x) ? result : x - x;
 }
 
-KOLMO_HD KOLMO_INLINE double sin(double x) { return std::sin(x); }
+template <std::same_as<double> T>
+KOLMO_HD KOLMO_INLINE T sin(T x) {
+  return std::sin(x);
+}
 
-KOLMO_HD KOLMO_INLINE double cos(double x) { return std::cos(x); }
+template <std::same_as<double> T>
+KOLMO_HD KOLMO_INLINE T cos(T x) {
+  return std::cos(x);
+}
 
 }  // namespace kolmo

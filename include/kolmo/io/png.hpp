@@ -1,0 +1,130 @@
+#pragma once
+// Images of 8-bit RGB pixels, and PNG files of them (ISO/IEC 15948).
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <kolmo/error.hpp>
+#include <kolmo/io/bits.hpp>
+#include <kolmo/io/checksum.hpp>
+#include <kolmo/io/colour.hpp>
+#include <kolmo/io/deflate.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace kolmo::io {
+
+/// An image, row by row from the top.
+struct Image {
+  std::size_t width = 0;
+  std::size_t height = 0;
+  std::vector<std::uint8_t> rgb;
+
+  Image() = default;
+  Image(std::size_t w, std::size_t h, Colour fill = {255, 255, 255}) : width(w), height(h), rgb(w * h * 3) {
+    for (std::size_t y = 0; y < h; ++y) {
+      for (std::size_t x = 0; x < w; ++x) set(x, y, fill);
+    }
+  }
+  void set(std::size_t x, std::size_t y, Colour c) {
+    std::uint8_t* pixel = rgb.data() + 3 * (y * width + x);
+    pixel[0] = c.red;
+    pixel[1] = c.green;
+    pixel[2] = c.blue;
+  }
+  Colour at(std::size_t x, std::size_t y) const {
+    const std::uint8_t* pixel = rgb.data() + 3 * (y * width + x);
+    return {pixel[0], pixel[1], pixel[2]};
+  }
+};
+
+namespace detail {
+
+inline void append_big_endian(std::string& out, std::uint32_t value) {
+  for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>((value >> shift) & 0xff);
+}
+
+inline void append_png_chunk(std::string& out, std::string_view type, std::string_view data) {
+  append_big_endian(out, static_cast<std::uint32_t>(data.size()));
+  const std::size_t begin = out.size();
+  out += type;
+  out += data;
+  append_big_endian(out, crc32(as_bytes(std::string_view(out).substr(begin))));
+}
+
+/// Difference of a byte to its prediction by one of PNG's five filters from the bytes left, above and above left.
+inline std::uint8_t png_filtered(int filter, int value, int left, int above, int corner) {
+  int prediction = 0;
+  if (filter == 1) prediction = left;
+  if (filter == 2) prediction = above;
+  if (filter == 3) prediction = (left + above) / 2;
+  if (filter == 4) {
+    const int estimate = left + above - corner;
+    const int to_left = std::abs(estimate - left), to_above = std::abs(estimate - above),
+              to_corner = std::abs(estimate - corner);
+    prediction = to_left <= to_above && to_left <= to_corner ? left : to_above <= to_corner ? above : corner;
+  }
+  return static_cast<std::uint8_t>(value - prediction);
+}
+
+}  // namespace detail
+
+/// The bytes of a PNG file. `pixels_per_inch` is written into the file when positive. Throws ArgumentError for an image
+/// without pixels or above 2^31 - 1 on a side.
+inline std::string to_png(const Image& image, double pixels_per_inch = 0) {
+  const std::size_t row_bytes = 3 * image.width;
+  if (image.width == 0 || image.height == 0 || image.width > INT32_MAX || image.height > INT32_MAX ||
+      image.rgb.size() != row_bytes * image.height) {
+    throw ArgumentError("an image of " + std::to_string(image.width) + " x " + std::to_string(image.height) +
+                        " pixels and " + std::to_string(image.rgb.size()) + " bytes cannot be written as PNG");
+  }
+  // Each row gets the filter that leaves the smallest differences, which compress best.
+  std::string filtered;
+  filtered.reserve((row_bytes + 1) * image.height);
+  const std::vector<std::uint8_t> zeros(row_bytes, 0);
+  std::string trial(row_bytes, '\0'), best;
+  for (std::size_t y = 0; y < image.height; ++y) {
+    const std::uint8_t* row = image.rgb.data() + y * row_bytes;
+    const std::uint8_t* above = y > 0 ? row - row_bytes : zeros.data();
+    std::uint64_t best_cost = UINT64_MAX;
+    char best_filter = 0;
+    for (int filter = 0; filter < 5; ++filter) {
+      std::uint64_t cost = 0;
+      for (std::size_t i = 0; i < row_bytes; ++i) {
+        const int left = i >= 3 ? row[i - 3] : 0;
+        const int corner = i >= 3 ? above[i - 3] : 0;
+        const std::uint8_t f = detail::png_filtered(filter, row[i], left, above[i], corner);
+        trial[i] = static_cast<char>(f);
+        cost += f < 128 ? f : 256u - f;
+      }
+      if (cost < best_cost) {
+        best_cost = cost;
+        best_filter = static_cast<char>(filter);
+        best = trial;
+      }
+    }
+    filtered += best_filter;
+    filtered += best;
+  }
+
+  std::string out("\x89PNG\r\n\x1a\n", 8);
+  std::string header;
+  detail::append_big_endian(header, static_cast<std::uint32_t>(image.width));
+  detail::append_big_endian(header, static_cast<std::uint32_t>(image.height));
+  header += std::string("\x08\x02\x00\x00\x00", 5);  // 8 bits, RGB, deflate, adaptive filters, not interlaced
+  detail::append_png_chunk(out, "IHDR", header);
+  if (pixels_per_inch > 0) {
+    std::string density;
+    const auto per_metre = static_cast<std::uint32_t>(pixels_per_inch / 0.0254 + 0.5);
+    detail::append_big_endian(density, per_metre);
+    detail::append_big_endian(density, per_metre);
+    density += '\x01';
+    detail::append_png_chunk(out, "pHYs", density);
+  }
+  detail::append_png_chunk(out, "IDAT", compress_zlib(detail::as_bytes(filtered)));
+  detail::append_png_chunk(out, "IEND", "");
+  return out;
+}
+
+}  // namespace kolmo::io
