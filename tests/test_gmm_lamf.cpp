@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include <kolmo/ad/transforms.hpp>
 #include <kolmo/backend/fake_device.hpp>
 #include <kolmo/gmm/lamf_train.hpp>
 #include <kolmo/gmm/max_of_normals.hpp>

@@ -31,17 +31,7 @@ template <PlainTensor V>
 class LamfSamples {
  public:
   /// Prepares every row for a model on `grid`. Throws ArgumentError naming the first row that is not a density.
-  LamfSamples(const DensitySet<V>& set, const Grid& grid) {
-    PreprocessOptions options;
-    options.grid = grid;
-    options.scaling = Scaling::deviation;
-    const Preprocessed<V> prepared = preprocess(set.densities, set.grid, options, set.offsets);
-    const auto statuses = prepared.statuses();
-    for (std::size_t i = 0; i < statuses.size(); ++i)
-      if (!is_valid(statuses[i]))
-        throw ArgumentError("lamf: training density " + std::to_string(i) + " cannot be used: " + describe(statuses[i]));
-    samples_ = optim::Samples<V, V, V, V>(prepared.masses, prepared.points, prepared.spacing, prepared.scale);
-  }
+  LamfSamples(const DensitySet<V>& set, const Grid& grid) : samples_(prepare(set, grid)) {}
 
   index_t size() const { return samples_.size(); }
 
@@ -59,6 +49,18 @@ class LamfSamples {
   }
 
  private:
+  static optim::Samples<V, V, V, V> prepare(const DensitySet<V>& set, const Grid& grid) {
+    PreprocessOptions options;
+    options.grid = grid;
+    options.scaling = Scaling::deviation;
+    const Preprocessed<V> prepared = preprocess(set.densities, set.grid, options, set.offsets);
+    const auto statuses = prepared.statuses();
+    for (std::size_t i = 0; i < statuses.size(); ++i)
+      if (!is_valid(statuses[i]))
+        throw ArgumentError("lamf: training density " + std::to_string(i) + " cannot be used: " + describe(statuses[i]));
+    return optim::Samples<V, V, V, V>(prepared.masses, prepared.points, prepared.spacing, prepared.scale);
+  }
+
   optim::Samples<V, V, V, V> samples_;
 };
 

@@ -178,7 +178,8 @@ DensitySet<V> make_v5(Key key, index_t samples, const V5Options& options = {}) {
                     DensitySet<V>::Parameters::uninitialized(Shape{samples, 5}),
                     DensitySet<V>::Integers::uninitialized(Shape{samples})};
   Tensor<std::int64_t, B> order;
-  if (options.shuffle) order = permutation<B>(fold_in(key, static_cast<std::uint64_t>(samples)), samples);
+  if (options.shuffle)
+    order = Tensor<std::int64_t, B>::from(permutation(fold_in(key, static_cast<std::uint64_t>(samples)), samples));
   kolmo::detail::for_each_item<B>(samples, detail::V5Item<T>{key,
                                          samples,
                                          points,

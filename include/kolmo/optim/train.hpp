@@ -10,13 +10,11 @@
 
 #include <chrono>
 #include <limits>
-#include <numeric>
 #include <span>
 #include <vector>
 
 #include <kolmo/ad/transforms.hpp>
 #include <kolmo/backend/threads.hpp>
-#include <kolmo/nn/pass.hpp>
 #include <kolmo/ops/elementwise.hpp>
 #include <kolmo/optim/train_state.hpp>
 
@@ -60,9 +58,10 @@ struct TrainResult {
 
 namespace kolmo::detail {
 
-template <class R, class F>
+/// Whether to go on after a callback, by what it returns.
+template <class F>
 bool continues(const F& call) {
-  if constexpr (std::is_same_v<R, bool>) {
+  if constexpr (std::is_same_v<decltype(call()), bool>) {
     return call();
   } else {
     call();
@@ -70,56 +69,56 @@ bool continues(const F& call) {
   }
 }
 
-// Every callback is called, also after one that wants to stop.
-template <class Info, class... C>
-bool notify_start(Info& info, C&... callbacks) {
-  bool go_on = true;
-  const auto one = [&](auto& c) {
+struct StartEvent {
+  template <class Info, class C>
+  static bool notify([[maybe_unused]] Info& info, [[maybe_unused]] C& c) {
     if constexpr (requires { c.on_start(info); })
-      go_on = continues<decltype(c.on_start(info))>([&] { return c.on_start(info); }) && go_on;
-  };
-  (one(callbacks), ...);
-  return go_on;
-}
-template <class Info, class... C>
-bool notify_step(Info& info, C&... callbacks) {
-  bool go_on = true;
-  const auto one = [&](auto& c) {
+      return continues([&] { return c.on_start(info); });
+    else
+      return true;
+  }
+};
+struct StepEvent {
+  template <class Info, class C>
+  static bool notify([[maybe_unused]] Info& info, [[maybe_unused]] C& c) {
     if constexpr (requires { c.on_step(info); })
-      go_on = continues<decltype(c.on_step(info))>([&] { return c.on_step(info); }) && go_on;
-  };
-  (one(callbacks), ...);
-  return go_on;
-}
-template <class Info, class... C>
-bool notify_epoch(Info& info, C&... callbacks) {
-  bool go_on = true;
-  const auto one = [&](auto& c) {
+      return continues([&] { return c.on_step(info); });
+    else
+      return true;
+  }
+};
+struct EpochEvent {
+  template <class Info, class C>
+  static bool notify([[maybe_unused]] Info& info, [[maybe_unused]] C& c) {
     if constexpr (requires { c.on_epoch(info); })
-      go_on = continues<decltype(c.on_epoch(info))>([&] { return c.on_epoch(info); }) && go_on;
-  };
-  (one(callbacks), ...);
+      return continues([&] { return c.on_epoch(info); });
+    else
+      return true;
+  }
+};
+struct EndEvent {
+  template <class Info, class C>
+  static bool notify([[maybe_unused]] Info& info, [[maybe_unused]] C& c) {
+    if constexpr (requires { c.on_end(info); })
+      return continues([&] { return c.on_end(info); });
+    else
+      return true;
+  }
+};
+
+/// Every callback is called, also after one that wants to stop.
+template <class Event, class Info, class... C>
+bool notify(Info& info, C&... callbacks) {
+  bool go_on = true;
+  ((go_on = Event::notify(info, callbacks) && go_on), ...);
   return go_on;
 }
-template <class Info, class... C>
-void notify_end(Info& info, C&... callbacks) {
-  const auto one = [&](auto& c) {
-    if constexpr (requires { c.on_end(info); }) c.on_end(info);
-  };
-  (one(callbacks), ...);
-}
-/// The metric of the first callback that has one; false when none has.
-template <class M, class... C>
-bool first_metric(const M& model, double& metric, C&... callbacks) {
-  bool found = false;
-  const auto one = [&](auto& c) {
-    if constexpr (requires { c.metric(model); }) {
-      if (!found) metric = c.metric(model);
-      found = true;
-    }
-  };
-  (one(callbacks), ...);
-  return found;
+
+template <class M, class C>
+void take_metric([[maybe_unused]] const M& model, [[maybe_unused]] std::optional<double>& metric,
+                 [[maybe_unused]] C& c) {
+  if constexpr (requires { c.metric(model); })
+    if (!metric) metric = c.metric(model);
 }
 
 /// Loss and gradient of one batch, its parts in parallel and added in their order.
@@ -181,7 +180,6 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
   if (state.average.has_value() != (options.ema_decay > 0))
     throw ArgumentError("train: the state and the options must agree on ema_decay");
   const auto begin = std::chrono::steady_clock::now();
-  const Key shuffle_key = fold_in(options.key, 1), pass_key = fold_in(options.key, 2);
 
   TrainInfo<TrainState<M, S>> info{state, options};
   info.steps_per_epoch = steps_per_epoch;
@@ -193,29 +191,24 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
   };
   const auto finish = [&](TrainStatus status) {
     describe();
-    kolmo::detail::notify_end(info, callbacks...);
+    kolmo::detail::notify<kolmo::detail::EndEvent>(info, callbacks...);
     return TrainResult{status, state.epoch, state.step, state.skipped, info.seconds};
   };
 
   info.epoch = state.epoch;
   describe();
-  if (!kolmo::detail::notify_start(info, callbacks...)) return finish(TrainStatus::stopped);
+  if (!kolmo::detail::notify<kolmo::detail::StartEvent>(info, callbacks...)) return finish(TrainStatus::stopped);
   if (state.ended) return finish(TrainStatus::early_stopped);
 
-  std::vector<index_t> order(static_cast<std::size_t>(n));
   while (state.epoch < options.epochs) {
     info.epoch = state.epoch + 1;
-    if (options.shuffle)
-      order = permutation(fold_in(shuffle_key, static_cast<std::uint64_t>(state.epoch)), n);
-    else
-      std::iota(order.begin(), order.end(), index_t{0});
+    const std::vector<index_t> order = sample_order(options, info.epoch, n);
     while (state.step_in_epoch < steps_per_epoch) {
       const index_t first = state.step_in_epoch * options.batch;
       const index_t count = smaller(options.batch, n - first);
       const std::span<const index_t> indices(order.data() + first, static_cast<std::size_t>(count));
-      const nn::Pass pass{fold_in(pass_key, static_cast<std::uint64_t>(state.step)), true};
-      auto [value, gradient] =
-          kolmo::detail::batch_gradient(state.model, data, loss, indices, options.shards, pass);
+      auto [value, gradient] = kolmo::detail::batch_gradient(state.model, data, loss, indices, options.shards,
+                                                             step_pass(options, state.step + 1));
       info.loss = value;
       info.gradient_norm = global_norm(gradient);
       info.learning_rate = !options.schedule                                   ? optimiser.learning_rate()
@@ -237,13 +230,14 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
         if (state.average) Ema(options.ema_decay).update(*state.average, state.model);
       }
       describe();
-      if (!kolmo::detail::notify_step(info, callbacks...)) return finish(TrainStatus::stopped);
+      if (!kolmo::detail::notify<kolmo::detail::StepEvent>(info, callbacks...)) return finish(TrainStatus::stopped);
       if (state.skipped_in_a_row >= options.max_skips) return finish(TrainStatus::not_finite);
     }
     describe();
-    info.metric = info.mean_loss;
     const M judged = evaluated_model(state, options);
-    kolmo::detail::first_metric(judged, info.metric, callbacks...);
+    std::optional<double> metric;
+    (kolmo::detail::take_metric(judged, metric, callbacks), ...);
+    info.metric = metric.value_or(info.mean_loss);
     const double best_before = state.best.metric;
     if (options.early_stopping) {
       state.ended = options.early_stopping->update(state.best, judged, info.metric, info.epoch);
@@ -256,7 +250,7 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
     state.step_in_epoch = 0;
     state.loss_sum = 0;
     state.loss_count = 0;
-    const bool go_on = kolmo::detail::notify_epoch(info, callbacks...);
+    const bool go_on = kolmo::detail::notify<kolmo::detail::EpochEvent>(info, callbacks...);
     if (!go_on) return finish(TrainStatus::stopped);
     if (state.ended) return finish(TrainStatus::early_stopped);
   }

@@ -4,8 +4,9 @@
 
 #include <functional>
 #include <optional>
+#include <vector>
 
-#include <kolmo/core/random.hpp>
+#include <kolmo/nn/pass.hpp>
 #include <kolmo/optim/early_stopping.hpp>
 #include <kolmo/optim/ema.hpp>
 
@@ -77,6 +78,20 @@ auto start_training(const M& model, const O& optimiser, const TrainOptions& opti
   state.optimiser = optimiser.init(model);
   if (options.ema_decay > 0) state.average = Ema(options.ema_decay).init(model);
   return state;
+}
+
+/// The order of the samples in an epoch, counted from 1.
+inline std::vector<index_t> sample_order(const TrainOptions& options, index_t epoch, index_t samples) {
+  if (options.shuffle)
+    return permutation(fold_in(fold_in(options.key, 1), static_cast<std::uint64_t>(epoch)), samples);
+  std::vector<index_t> order(static_cast<std::size_t>(samples));
+  for (index_t i = 0; i < samples; ++i) order[static_cast<std::size_t>(i)] = i;
+  return order;
+}
+
+/// The pass of a step, counted from 1; shard i gets part(i) of it.
+inline nn::Pass step_pass(const TrainOptions& options, index_t step) {
+  return {fold_in(fold_in(options.key, 2), static_cast<std::uint64_t>(step)), true};
 }
 
 /// The weights to judge and to keep: the average when there is one.
