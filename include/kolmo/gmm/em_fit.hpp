@@ -87,8 +87,11 @@ struct FitEmChunk {
 template <PlainTensor V>
 FitReport<V> fit(const EmOptions& em, const V& densities, const Grid& grid, const FitOptions& options = {},
                  const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
-  return detail::fit_in_chunks(densities, grid, static_cast<index_t>(em.components), options, offsets,
-                               detail::FitEmChunk<V>{em, options, grid});
+  FitReport<V> report =
+      detail::fit_in_chunks(densities, grid, static_cast<index_t>(em.components), options, offsets,
+                            detail::FitEmChunk<V>{em, options, grid});
+  if (options.measures) add_measures(report, densities, grid, options, offsets);
+  return report;
 }
 
 }  // namespace kolmo::gmm

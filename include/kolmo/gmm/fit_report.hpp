@@ -65,7 +65,7 @@ struct FitReport {
   Integers warnings;                   ///< [batch], sum of Warning
   Integers iterations;                 ///< [batch], parameter updates made
   V mass_lost;                         ///< [batch], part of the mass that fell off the model's grid
-  std::optional<Metrics<V>> measures;  ///< on the grid of the input; NaN where there is no fit
+  std::optional<Metrics<V>> measures;  ///< against the input, on its grid; NaN where there is no fit
 
   index_t batch() const { return status.size(); }
   std::vector<Status> statuses() const {
@@ -164,7 +164,7 @@ struct MeasuresItem {
   T* divergence;
   T* area;
   T* narrowest;
-  std::int32_t* warnings;
+  std::int32_t* warnings;  // null when they are there already
 
   KOLMO_HD void operator()(index_t item) const {
     if (!is_valid(static_cast<Status>(status[item]))) {
@@ -172,6 +172,7 @@ struct MeasuresItem {
       cross_entropy[item] = divergence[item] = area[item] = narrowest[item] = nan;
       return;
     }
+    if (warnings == nullptr) return;
     if (is_spike(area[item], divergence[item])) warnings[item] += static_cast<std::int32_t>(Warning::spike);
     if (!(static_cast<double>(distribution_error[item]) <= poor)) warnings[item] += static_cast<std::int32_t>(Warning::poor);
   }
@@ -239,16 +240,27 @@ FitReport<V> fit_in_chunks(const V& given, const Grid& grid, index_t components,
                       report.mass_lost.mutable_data() + begin, report.status.mutable_data() + begin,
                       report.iterations.mutable_data() + begin, report.warnings.mutable_data() + begin});
   }
-  if (!options.measures) return report;
-  Metrics<V> m = evaluate(densities, grid, report.mixture, offsets.has_value() ? *offsets : V{});
-  kolmo::detail::for_each_item<B>(
-      batch, MeasuresItem<T>{report.status.data(), options.poor_distribution_error, nan, m.density_error.mutable_data(),
-                             m.distribution_error.mutable_data(), m.trapezoid_error.mutable_data(),
-                             m.cross_entropy.mutable_data(), m.divergence.mutable_data(), m.area.mutable_data(),
-                             m.narrowest.mutable_data(), report.warnings.mutable_data()});
-  report.measures = std::move(m);
   return report;
 }
 
 }  // namespace detail
+
+/// Adds measures, and the warnings that need them, to a report made without: how well its mixtures reproduce the
+/// densities they were fitted to. Throws ShapeError when these are not the same in number or do not fit the grid.
+template <PlainTensor V>
+void add_measures(FitReport<V>& report, const V& densities, const Grid& grid, const FitOptions& options = {},
+                  const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
+  using T = typename V::Scalar;
+  const bool fresh = !report.measures.has_value();
+  Metrics<V> m = evaluate(densities, grid, report.mixture, offsets.has_value() ? *offsets : V{});
+  kolmo::detail::for_each_item<typename V::Backend>(
+      report.batch(),
+      detail::MeasuresItem<T>{report.status.data(), options.poor_distribution_error, std::numeric_limits<T>::quiet_NaN(),
+                              m.density_error.mutable_data(), m.distribution_error.mutable_data(),
+                              m.trapezoid_error.mutable_data(), m.cross_entropy.mutable_data(), m.divergence.mutable_data(),
+                              m.area.mutable_data(), m.narrowest.mutable_data(),
+                              fresh ? report.warnings.mutable_data() : nullptr});
+  report.measures = std::move(m);
+}
+
 }  // namespace kolmo::gmm

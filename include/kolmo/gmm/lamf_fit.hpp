@@ -71,8 +71,11 @@ struct ConvertScalar {
 template <PlainTensor V>
 FitReport<V> fit(const Lamf<V>& model, const V& densities, const Grid& grid, const FitOptions& options = {},
                  const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
-  return detail::fit_in_chunks(densities, grid, model.options.components, options, offsets,
-                               detail::FitLamfChunk<V>{model, options, grid});
+  FitReport<V> report =
+      detail::fit_in_chunks(densities, grid, model.options.components, options, offsets,
+                            detail::FitLamfChunk<V>{model, options, grid});
+  if (options.measures) add_measures(report, densities, grid, options, offsets);
+  return report;
 }
 
 /// Reads a model that io::save_model wrote; a model in the other precision is converted. Throws IoError when the
