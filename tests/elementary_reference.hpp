@@ -62,6 +62,9 @@ KOLMO_ELEMENTARY(Tanh, "tanh", kolmo::tanh(x), std::tanh(x))
 KOLMO_ELEMENTARY(Sigmoid, "sigmoid", kolmo::sigmoid(x), std::isnan(x) ? x : reference_sigmoid(x))
 KOLMO_ELEMENTARY(Softplus, "softplus", kolmo::softplus(x), std::isnan(x) ? x : reference_softplus(x))
 KOLMO_ELEMENTARY(Erf, "erf", kolmo::erf(x), std::erf(x))
+KOLMO_ELEMENTARY(Erfc, "erfc", kolmo::erfc(x), std::erfc(x))
+KOLMO_ELEMENTARY(NormalCdf, "normal_cdf", kolmo::normal_cdf(x),
+                 std::erfc(x * -W(0.70710678118654752440084436210484904L)) / 2)
 KOLMO_ELEMENTARY(Sin, "sin", kolmo::sin(x), std::sin(x))
 KOLMO_ELEMENTARY(Cos, "cos", kolmo::cos(x), std::cos(x))
 KOLMO_ELEMENTARY(Sqrt, "sqrt", kolmo::sqrt(x), std::sqrt(x))
@@ -80,6 +83,8 @@ void for_each_elementary(Visit visit) {
   visit(Sigmoid{});
   visit(Softplus{});
   visit(Erf{});
+  visit(Erfc{});
+  visit(NormalCdf{});
   visit(Sin{});
   visit(Cos{});
   visit(Sqrt{});

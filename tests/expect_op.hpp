@@ -33,6 +33,7 @@ struct OpChecks {
   bool dual = true;          // the operation runs on tensors of duals
   bool complex_step = true;  // ... and of complex-step numbers; false where it takes moduli or orders them
   bool second_order = true;
+  bool gemm = false;  // the operation multiplies matrices: CpuBlas differs from Cpu in nothing else
 };
 
 namespace detail {
@@ -185,9 +186,11 @@ Operation operation(const char* name, const F& f, std::index_sequence<I...> inpu
   op.engines = {engine<checks, true, Tensor<double, Cpu>>("Cpu double", f, inputs),
                 engine<checks, false, Tensor<float, Cpu>>("Cpu float", f, inputs),
                 engine<checks, true, Tensor<double, FakeDevice>>("FakeDevice double", f, inputs),
-                engine<checks, false, Tensor<float, FakeDevice>>("FakeDevice float", f, inputs),
-                engine<checks, false, Tensor<double, CpuBlas>>("CpuBlas double", f, inputs),
-                engine<checks, false, Tensor<float, CpuBlas>>("CpuBlas float", f, inputs)};
+                engine<checks, false, Tensor<float, FakeDevice>>("FakeDevice float", f, inputs)};
+  if constexpr (checks.gemm) {
+    op.engines.push_back(engine<checks, false, Tensor<double, CpuBlas>>("CpuBlas double", f, inputs));
+    op.engines.push_back(engine<checks, false, Tensor<float, CpuBlas>>("CpuBlas float", f, inputs));
+  }
   if constexpr (checks.derivative) {
     if constexpr (checks.dual) op.dual = &R::template perturbed_value<Dual<double, 1>>;
     if constexpr (checks.complex_step) {

@@ -1,6 +1,9 @@
 #include "catch.hpp"
 #include "gmm_reference.hpp"
 
+#include <fstream>
+#include <sstream>
+
 #include <kolmo/backend/fake_device.hpp>
 #include <kolmo/gmm/em.hpp>
 #include <kolmo/gmm/foreign.hpp>
@@ -33,15 +36,18 @@ TEMPLATE_TEST_CASE("EM follows the published iteration", "[gmm][em]", float, dou
   const V f = reference_density<V>(), z = grid_of<V>();
 
   const auto start = fit_em(f, z, fixed_iterations(0, 0.2));
-  CHECK(largest_difference(start.mixture.means, {-0.196280608, 0.457182579, 0.910580349, 1.367319677, 2.027594495}) < digits);
+  CHECK(largest_difference(start.mixture.means, {-0.196280608, 0.457182579, 0.910580349, 1.367319677, 2.027594495}) <
+        digits);
   CHECK(start.mixture.deviations.to_vector()[2] == Approx(std::sqrt(0.752262812)).margin(digits));
   CHECK(start.log_likelihood.item() == Approx(-1.359700105).margin(digits));
 
   const auto first = fit_em(f, z, fixed_iterations(1, 0.2));
-  CHECK(largest_difference(first.mixture.weights, {0.146483682, 0.200640161, 0.223661540, 0.228034019, 0.201180598}) < digits);
-  CHECK(largest_difference(first.mixture.means, {0.272342215, 0.712056048, 1.016386057, 1.326102165, 1.786538643}) < digits);
-  CHECK(largest_difference(first.mixture.deviations, {0.714091717, 0.710067462, 0.711742814, 0.717362557, 0.732548562}) <
+  CHECK(largest_difference(first.mixture.weights, {0.146483682, 0.200640161, 0.223661540, 0.228034019, 0.201180598}) <
         digits);
+  CHECK(largest_difference(first.mixture.means, {0.272342215, 0.712056048, 1.016386057, 1.326102165, 1.786538643}) <
+        digits);
+  CHECK(largest_difference(first.mixture.deviations,
+                           {0.714091717, 0.710067462, 0.711742814, 0.717362557, 0.732548562}) < digits);
   CHECK(first.log_likelihood.item() == Approx(-1.276704713).margin(digits));
   CHECK(first.iterations.item() == 1);
 
@@ -49,8 +55,10 @@ TEMPLATE_TEST_CASE("EM follows the published iteration", "[gmm][em]", float, dou
   CHECK(fit_em(f, z, fixed_iterations(299, 0.2)).log_likelihood.item() == Approx(-1.276548228).margin(digits));
 
   const auto last = fit_em(f, z, fixed_iterations(300, 0.2));
-  CHECK(largest_difference(last.mixture.weights, {0.144739833, 0.201706699, 0.224923170, 0.230419401, 0.198210897}) < digits);
-  CHECK(largest_difference(last.mixture.means, {0.295832185, 0.709986897, 1.021204487, 1.336625977, 1.756692509}) < digits);
+  CHECK(largest_difference(last.mixture.weights, {0.144739833, 0.201706699, 0.224923170, 0.230419401, 0.198210897}) <
+        digits);
+  CHECK(largest_difference(last.mixture.means, {0.295832185, 0.709986897, 1.021204487, 1.336625977, 1.756692509}) <
+        digits);
   CHECK(largest_difference(last.mixture.deviations, {0.741529991, 0.696581359, 0.725170496, 0.702383379, 0.776710739}) <
         digits);
   CHECK(static_cast<Status>(last.status.item()) == Status::iteration_limit);
@@ -101,7 +109,8 @@ TEST_CASE("EM commutes with shifting and scaling, and does not care about the or
   }
   const Mixture<Double> start{Double::from({0.2, 0.5, 0.3}, Shape{1, 3}), Double::from({2.0, -1.0, 0.5}, Shape{1, 3}),
                               Double::from({0.6, 0.7, 0.8}, Shape{1, 3})};
-  const Mixture<Double> permuted{Double::from({0.3, 0.2, 0.5}, Shape{1, 3}), Double::from({0.5, 2.0, -1.0}, Shape{1, 3}),
+  const Mixture<Double> permuted{Double::from({0.3, 0.2, 0.5}, Shape{1, 3}),
+                                 Double::from({0.5, 2.0, -1.0}, Shape{1, 3}),
                                  Double::from({0.8, 0.6, 0.7}, Shape{1, 3})};
   const auto c = em_steps(f, grid_of<Double>(), start, 10), d = em_steps(f, grid_of<Double>(), permuted, 10);
   CHECK(largest_difference(c.mixture.weights, d.mixture.weights) < 1e-13);
@@ -174,7 +183,8 @@ TEST_CASE("G-01: bad rows get a status, no NaN comes out and good rows are not t
     CHECK(row_of(fit.mixture.means, b).to_vector() == alone.mixture.means.to_vector());
   }
   CHECK(row_of(fit.mixture.weights, 3).to_vector() == std::vector<double>(5, 0.0));
-  CHECK(fit_em(Double::from({0.5, 0.5}, Shape{2}), Double::from({0.0, 1.0}, Shape{2})).statuses()[0] == Status::too_short);
+  CHECK(fit_em(Double::from({0.5, 0.5}, Shape{2}), Double::from({0.0, 1.0}, Shape{2})).statuses()[0] ==
+        Status::too_short);
 }
 
 TEST_CASE("G-25: a start that is not a mixture gives a status", "[gmm][em]") {
@@ -273,4 +283,40 @@ TEST_CASE("any number of components up to 32, and a clear error beyond", "[gmm][
   options.components = 5;
   options.tolerance = std::nan("");
   CHECK_THROWS_AS(fit_em(f, z, options), ArgumentError);
+}
+
+TEST_CASE("the densities that ship with the examples are densities and EM fits them", "[gmm][em][data]") {
+  std::ifstream file(KOLMO_EXAMPLES "/data/densities.csv");
+  std::string line, cell;
+  REQUIRE(std::getline(file, line));
+  CHECK(line.rfind("id,dataset,quantity,f0,f1,", 0) == 0);
+  const index_t points = std::count(line.begin(), line.end(), ',') - 2;
+  const Grid grid{-15.0, 15.0, points};
+  std::vector<double> values;
+  std::vector<std::string> ids;
+  while (std::getline(file, line)) {
+    std::istringstream row(line);
+    for (int column = 0; std::getline(row, cell, ','); ++column)
+      if (column == 0)
+        ids.push_back(cell);
+      else if (column >= 3)
+        values.push_back(std::stod(cell));
+  }
+  const auto rows = static_cast<index_t>(ids.size());
+  REQUIRE(rows >= 8);
+  REQUIRE(static_cast<index_t>(values.size()) == rows * points);
+  const Double f = Double::from(values, Shape{rows, points});
+  const auto input = preprocess(f, grid);
+  const auto fit = fit_em(input.masses, input.points);
+  const auto m = evaluate(f, grid, to_input_units(fit.mixture, input));
+  for (std::size_t b = 0; b < ids.size(); ++b) {
+    INFO(ids[b]);
+    CHECK(is_valid(fit.statuses()[b]));
+    double area = 0.0;
+    for (double v : row_of(f, static_cast<index_t>(b)).to_vector()) area += v * grid.spacing();
+    CHECK(area == Approx(1.0).margin(1e-4));
+    CHECK(input.deviation.to_vector()[b] > 2.0 * grid.spacing());
+    CHECK(m.density_error.to_vector()[b] < 0.03);
+    CHECK_FALSE(is_spike(m.area.to_vector()[b], m.divergence.to_vector()[b]));
+  }
 }

@@ -68,8 +68,9 @@ TEST_CASE("G-08: the distribution error never exceeds one, whatever the paramete
     const auto c = static_cast<std::uint64_t>(10 * i);
     const auto number = [&](std::uint64_t j) { return uniform<double>(Key{5}, c + j); };
     const double w = number(0);
-    const auto m = evaluate(f, Grid{}, mixture({w, 1.0 - w}, {40.0 * number(1) - 20.0, 40.0 * number(2) - 20.0},
-                                               {std::pow(10.0, 8.0 * number(3) - 6.0), std::pow(10.0, 8.0 * number(4) - 6.0)}),
+    const auto m = evaluate(f, Grid{},
+                            mixture({w, 1.0 - w}, {40.0 * number(1) - 20.0, 40.0 * number(2) - 20.0},
+                                    {std::pow(10.0, 8.0 * number(3) - 6.0), std::pow(10.0, 8.0 * number(4) - 6.0)}),
                             {}, exact_distribution());
     REQUIRE(m.distribution_error.item() <= 1.0 + 1e-12);
   }
@@ -91,8 +92,9 @@ TEST_CASE("G-09: a cross entropy below the entropy is recognised as a spike", "[
     const auto c = static_cast<std::uint64_t>(10 * i);
     const auto number = [&](std::uint64_t j) { return uniform<double>(Key{6}, c + j); };
     const double w = number(0);
-    const auto m = evaluate(f, Grid{}, mixture({w, 1.0 - w}, {6.0 * number(1) - 2.0, 6.0 * number(2) - 2.0},
-                                               {0.01 + number(3), 0.01 + 3.0 * number(4)}));
+    const auto m = evaluate(f, Grid{},
+                            mixture({w, 1.0 - w}, {6.0 * number(1) - 2.0, 6.0 * number(2) - 2.0},
+                                    {0.01 + number(3), 0.01 + 3.0 * number(4)}));
     REQUIRE(m.divergence.item() >= -std::log(m.area.item()) - 1e-9);
   }
 }
@@ -132,7 +134,8 @@ TEST_CASE("measures are the same on a device and check their arguments", "[gmm][
   const auto host = evaluate(f, Grid{}, near_fit());
   const Mixture<Double> fit = near_fit();
   using Device = Tensor<double, FakeDevice>;
-  const Mixture<Device> moved{fit.weights.to<FakeDevice>(), fit.means.to<FakeDevice>(), fit.deviations.to<FakeDevice>()};
+  const Mixture<Device> moved{fit.weights.to<FakeDevice>(), fit.means.to<FakeDevice>(),
+                              fit.deviations.to<FakeDevice>()};
   const auto device = evaluate(f.to<FakeDevice>(), Grid{}, moved);
   CHECK(device.cross_entropy.item() == host.cross_entropy.item());
   CHECK(device.distribution_error.item() == host.distribution_error.item());

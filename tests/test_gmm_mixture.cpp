@@ -24,8 +24,12 @@ struct Row {
         means(row_of(m.means, b).to_vector()),
         deviations(row_of(m.deviations, b).to_vector()) {}
   double density(double z) const { return mixture_density(weights.data(), means.data(), deviations.data(), 3, z); }
-  double distribution(double z) const { return mixture_distribution(weights.data(), means.data(), deviations.data(), 3, z); }
-  double log_density(double z) const { return mixture_log_density(weights.data(), means.data(), deviations.data(), 3, z); }
+  double distribution(double z) const {
+    return mixture_distribution(weights.data(), means.data(), deviations.data(), 3, z);
+  }
+  double log_density(double z) const {
+    return mixture_log_density(weights.data(), means.data(), deviations.data(), 3, z);
+  }
 };
 
 /// Simpson's rule.
@@ -55,7 +59,8 @@ TEST_CASE("moments are the integrals of the powers", "[gmm][mixture]") {
     const auto raw = mixture_raw_moments(row.weights.data(), row.means.data(), row.deviations.data(), 3);
     const auto central = mixture_central_moments(row.weights.data(), row.means.data(), row.deviations.data(), 3);
     for (int n = 0; n <= 4; ++n)
-      CHECK(integral([&](double z) { return row.density(z) * std::pow(z, n); }, -30.0, 30.0) == Approx(raw[n]).margin(1e-8));
+      CHECK(integral([&](double z) { return row.density(z) * std::pow(z, n); }, -30.0, 30.0) ==
+            Approx(raw[n]).margin(1e-8));
     for (int n = 2; n <= 4; ++n)
       CHECK(integral([&](double z) { return row.density(z) * std::pow(z - raw[1], n); }, -30.0, 30.0) ==
             Approx(central[n]).margin(1e-8));
@@ -128,7 +133,8 @@ TEST_CASE("densities, distribution functions and moments are differentiable in t
         copy.*field = Double::from(values, Shape{2, 3});
         return loss(copy).item();
       };
-      const double difference = (8.0 * (shifted(h) - shifted(-h)) - (shifted(2.0 * h) - shifted(-2.0 * h))) / (12.0 * h);
+      const double difference =
+          (8.0 * (shifted(h) - shifted(-h)) - (shifted(2.0 * h) - shifted(-2.0 * h))) / (12.0 * h);
       CHECK(g[i] == Approx(difference).margin(1e-7).epsilon(1e-7));
     }
   };

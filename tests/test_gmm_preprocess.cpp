@@ -120,9 +120,9 @@ TEST_CASE("G-01: bad rows get a status and no NaN comes out", "[gmm][preprocess]
   const Double batch = Double::from(rows, Shape{9, 96});
   for (Scaling scaling : {Scaling::none, Scaling::cells, Scaling::deviation}) {
     const auto p = preprocess(batch, Grid{}, scaled(scaling));
-    const std::vector<Status> expected{Status::ok,         Status::negative_mass, Status::ok,        Status::zero_mass,
-                                       Status::non_finite, Status::non_finite,    Status::zero_mass, Status::ok,
-                                       Status::negative_mass};
+    const std::vector<Status> expected{
+        Status::ok,         Status::negative_mass, Status::ok, Status::zero_mass,    Status::non_finite,
+        Status::non_finite, Status::zero_mass,     Status::ok, Status::negative_mass};
     CHECK(p.statuses() == expected);
     for (const Double* x : {&p.masses, &p.points, &p.mean, &p.scale, &p.deviation, &p.spacing, &p.mass_lost})
       CHECK(all_finite(*x));
@@ -153,7 +153,7 @@ TEST_CASE("G-24: masses are non-negative and sum to one whatever rounding left i
 
 TEST_CASE("resampling keeps a narrow peak far better than linear interpolation would", "[gmm][preprocess]") {
   // The narrowest density of the data set, one cell wide, from a grid of other spacing.
-  const Grid model, input{-8.0, 8.0, 64};
+  const Grid input{-8.0, 8.0, 64};
   const Bell bell{0.1, 1.25 * input.spacing()};
   const Double f = sampled<Double>(bell, input);
   const auto p = preprocess(f, input);
@@ -166,7 +166,8 @@ TEST_CASE("resampling keeps a narrow peak far better than linear interpolation w
     const double t = (at - input.first) / input.spacing();
     const auto i = static_cast<std::size_t>(std::max(t, 0.0));
     if (t >= 0.0 && i + 1 < values.size())
-      straight = std::max(straight, std::abs(values[i] + (t - static_cast<double>(i)) * (values[i + 1] - values[i]) - bell(at)));
+      straight = std::max(straight,
+                          std::abs(values[i] + (t - static_cast<double>(i)) * (values[i + 1] - values[i]) - bell(at)));
   }
   CHECK(straight > 0.05);
   CHECK(cubic < 0.4 * straight);
@@ -182,7 +183,8 @@ TEST_CASE("resampling keeps a narrow peak far better than linear interpolation w
   CHECK(averaged.deviation.item() == Approx(std::sqrt(2.25 + cell * cell / 12.0)).epsilon(2e-3));
 }
 
-TEST_CASE("with cells or deviations as units the result does not depend on the units of the input", "[gmm][preprocess]") {
+TEST_CASE("with cells or deviations as units the result does not depend on the units of the input",
+          "[gmm][preprocess]") {
   const Double f = reference_density<Double>();
   const Grid small, large{-15000.0 + 7.0, 15000.0 + 7.0, 96};
   for (Scaling scaling : {Scaling::cells, Scaling::deviation}) {

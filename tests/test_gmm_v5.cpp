@@ -128,7 +128,8 @@ TEST_CASE("every kind of edge case occurs with its law", "[gmm][v5]") {
     both_narrow += q[1] <= 0.3 && q[3] <= 0.3 ? 1 : 0;
     both_wide += q[1] >= 3.0 && q[3] >= 3.0 ? 1 : 0;
   }
-  // Probabilities follow from the laws of the five kinds: P(|rho| >= 0.95) = (49/199 + 1 + 49/999 + 49/999 + 49/299) / 5.
+  // Probabilities follow from the laws of the five kinds: P(|rho| >= 0.95) = (49/199 + 1 + 49/999 + 49/999 + 49/299)
+  // / 5.
   CHECK(strong / 3000.0 == Approx((49.0 / 199.0 + 1.0 + 2.0 * 49.0 / 999.0 + 49.0 / 299.0) / 5.0).margin(0.04));
   CHECK(far / 3000.0 == Approx((3.0 * 0.4 + 1.0 + 4.0 / 6.0) / 5.0).margin(0.04));
   CHECK(both_narrow / 3000.0 > 0.1);

@@ -234,7 +234,8 @@ TEST_CASE("a run killed at random moments resumes every time and ends with the s
     }
   }
   REQUIRE(train(dir / "killed") == 0);
-  CHECK(kills > 0);
+  INFO(kills << " kills");
+  CHECK(kills > 20);
   for (const char* name : {"last.safetensors", "best.safetensors"}) {
     CHECK(read_file(dir / "killed" / name) == read_file(dir / "reference" / name));
   }

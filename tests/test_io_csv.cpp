@@ -225,6 +225,9 @@ TEST_CASE("what is written is read back bit by bit") {
   CHECK(CsvWriter().number(0.1f).end_row().str() == "0.1\n");
   CHECK(CsvWriter().number(-std::nan("")).number(-HUGE_VAL).end_row().str() == "nan,-inf\n");
   CHECK(rows_of(CsvWriter().empty().end_row().text("x").end_row().str()) == Rows{{""}, {"x"}});
+  for (const std::string mark : {"\xef\xbb\xbf", "\xff\xfe", "\xfe\xff"}) {
+    CHECK(rows_of(CsvWriter().text(mark + "x").end_row().str()) == Rows{{mark + "x"}});
+  }
 }
 
 TEST_CASE("a log grows by complete lines, and on resuming loses the rows after the step") {

@@ -36,6 +36,9 @@ Use -O3 -march=native -fno-math-errno -fno-trapping-math instead, or define KOLM
 /// Inlines on every optimisation level; for the few-instruction functions inside vectorised loops.
 #define KOLMO_INLINE inline __attribute__((always_inline))
 
+/// Keeps one copy of a large or recursive function; inlining it would only cost compile time and code.
+#define KOLMO_NOINLINE __attribute__((noinline))
+
 // The iterations of the next loop are independent. A hint for the vectoriser, without effect on results.
 #if defined(__CUDACC__)
 #define KOLMO_INDEPENDENT

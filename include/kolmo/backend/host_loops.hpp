@@ -32,7 +32,7 @@ struct HostReduction {
   const Combine& combine;
   Accumulator init;
 
-  Accumulator leaf_range(index_t row, index_t begin, index_t end) const {
+  KOLMO_NOINLINE Accumulator leaf_range(index_t row, index_t begin, index_t end) const {
     Accumulator lane[lanes];
     for (int j = 0; j < lanes; ++j) lane[j] = init;
     index_t c = begin;
@@ -44,13 +44,13 @@ struct HostReduction {
     return lane[0];
   }
 
-  Accumulator range(index_t row, index_t begin, index_t end) const {
+  KOLMO_NOINLINE Accumulator range(index_t row, index_t begin, index_t end) const {
     if (end - begin <= leaf) return leaf_range(row, begin, end);
     const index_t middle = begin + divide_up((end - begin) / 2, leaf) * leaf;
     return combine(range(row, begin, middle), range(row, middle, end));
   }
 
-  void rows_range(index_t row, index_t rows, index_t begin, index_t end, Accumulator* result) const {
+  KOLMO_NOINLINE void rows_range(index_t row, index_t rows, index_t begin, index_t end, Accumulator* result) const {
     if (end - begin <= row_leaf) {
       for (index_t j = 0; j < rows; ++j) result[j] = init;
       for (index_t c = begin; c < end; ++c) {
@@ -66,7 +66,7 @@ struct HostReduction {
     for (index_t j = 0; j < rows; ++j) result[j] = combine(result[j], upper[j]);
   }
 
-  Accumulator tree(const Accumulator* partial, index_t count) const {
+  KOLMO_NOINLINE Accumulator tree(const Accumulator* partial, index_t count) const {
     if (count == 1) return partial[0];
     const index_t half = (count + 1) / 2;
     return combine(tree(partial, half), tree(partial + half, count - half));

@@ -170,7 +170,7 @@ struct ElementwiseKernel {
   }
 
   template <int... I, int... J>
-  void contiguous(index_t n, Array<const T*, N> in, [[maybe_unused]] Array<const T*, N> din, Array<T*, M> out,
+  KOLMO_NOINLINE void contiguous(index_t n, Array<const T*, N> in, [[maybe_unused]] Array<const T*, N> din, Array<T*, M> out,
                   [[maybe_unused]] Array<T*, M> dout, std::integer_sequence<int, I...>,
                   std::integer_sequence<int, J...>) const {
     const F function = f;

@@ -108,6 +108,15 @@ template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> erf(const Dual<S, N>& x) {
   return chain(erf(x.v), detail::erf_slope(x.v), x);
 }
+template <class S, int N>
+KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> erfc(const Dual<S, N>& x) {
+  return chain(erfc(x.v), -detail::erf_slope(x.v), x);
+}
+template <class S, int N>
+KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> normal_cdf(const Dual<S, N>& x) {
+  using T = decltype(value_of(x));
+  return chain(normal_cdf(x.v), S(T(0.39894228040143267794)) * exp(S(T(-0.5)) * (x.v * x.v)), x);
+}
 
 template <class S, int N>
 KOLMO_HD KOLMO_INLINE constexpr Dual<S, N> sin(const Dual<S, N>& x) {

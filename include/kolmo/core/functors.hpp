@@ -97,6 +97,11 @@ struct AddConstant {
   KOLMO_HD auto operator()(auto x) const { return x + constant; }
 };
 template <class T>
+struct SubtractConstant {
+  T constant;
+  KOLMO_HD auto operator()(auto x) const { return x - constant; }
+};
+template <class T>
 struct SubtractFrom {
   T constant;
   KOLMO_HD auto operator()(auto x) const { return constant - x; }
@@ -105,6 +110,11 @@ template <class T>
 struct MultiplyConstant {
   T constant;
   KOLMO_HD auto operator()(auto x) const { return x * constant; }
+};
+template <class T>
+struct DivideByConstant {
+  T constant;
+  KOLMO_HD auto operator()(auto x) const { return x / constant; }
 };
 template <class T>
 struct DivideFrom {

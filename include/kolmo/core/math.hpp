@@ -10,5 +10,4 @@
 #include <kolmo/core/math/error_function.hpp>
 #include <kolmo/core/math/exponential.hpp>
 #include <kolmo/core/math/logarithm.hpp>
-#include <kolmo/core/math/normal.hpp>
 #include <kolmo/core/math/trigonometric.hpp>

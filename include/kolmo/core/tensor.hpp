@@ -46,6 +46,19 @@ struct GatherStridedKernel {
   }
 };
 
+/// Bytes of a tensor. Throws OutOfMemory when they exceed the address space.
+inline std::size_t byte_count(const Shape& shape, std::size_t element) {
+  index_t bytes = static_cast<index_t>(element);
+  bool overflow = false, empty = false;
+  for (index_t extent : shape) {
+    empty = empty || extent == 0;
+    overflow = overflow || __builtin_mul_overflow(bytes, extent, &bytes);
+  }
+  if (empty) return 0;
+  if (overflow) throw OutOfMemory("a tensor of shape " + shape.to_string() + " exceeds the address space");
+  return static_cast<std::size_t>(bytes);
+}
+
 }  // namespace detail
 
 template <class T, BackendMemory B>
@@ -64,8 +77,8 @@ class Tensor {
   static Tensor uninitialized(const Shape& shape) {
     Tensor result;
     result.shape_ = shape;
+    const std::size_t bytes = detail::byte_count(shape, sizeof(T));
     result.strides_ = row_major_strides(shape);
-    const std::size_t bytes = static_cast<std::size_t>(shape.size()) * sizeof(T);
     result.buffer_ = std::shared_ptr<T>(static_cast<T*>(B::allocate(bytes)), Release{bytes});
     return result;
   }

@@ -46,7 +46,6 @@ KOLMO_HD double sample_row(const D& density, double start, double spacing, index
   for (index_t begin = 0; begin < points; begin += chunk) {
     const int n = static_cast<int>(smaller<index_t>(chunk, points - begin));
     const double first = start + spacing * static_cast<double>(begin);
-    KOLMO_INDEPENDENT
     for (int i = 0; i < n; ++i) value[i] = density.density(first + spacing * i);
     for (int i = 0; i < n; ++i) {
       area += value[i] * trapezoid_weight(spacing, points, begin + i);

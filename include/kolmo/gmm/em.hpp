@@ -57,8 +57,8 @@ namespace detail {
 
 inline void check_em_options(const EmOptions& o) {
   if (o.components < 1 || o.components > em_max_components)
-    throw ArgumentError("fit_em: the number of components must be 1 to " + std::to_string(em_max_components) + ", given " +
-                        std::to_string(o.components));
+    throw ArgumentError("fit_em: the number of components must be 1 to " + std::to_string(em_max_components) +
+                        ", given " + std::to_string(o.components));
   if (o.max_iterations < 0 || o.starts < 1)
     throw ArgumentError("fit_em: max_iterations must not be negative and starts must be at least 1, given " +
                         std::to_string(o.max_iterations) + " and " + std::to_string(o.starts));
@@ -68,7 +68,7 @@ inline void check_em_options(const EmOptions& o) {
 
 template <class B, class T, int max_components>
 void run_em(index_t batch, const EmProblem<T>& problem) {
-  kolmo::detail::for_each_item<B>(batch, EmItem<T, max_components>{problem});
+  kolmo::detail::for_each_item<B>(batch, EmItem<T, max_components>{{problem}});
 }
 
 template <PlainTensor V>
@@ -82,8 +82,8 @@ EmFit<V> fit_em(const V& masses_given, const V& points_given, const EmOptions& o
   const bool shared = points.rank() == 1;
   if (points.rank() < 1 || points.rank() > 2 || points.extent(-1) != count || (!shared && points.extent(0) != batch))
     throw ShapeError("fit_em: masses have shape " + masses.shape().to_string() + ", so points must be [" +
-                     std::to_string(count) + "] or [" + std::to_string(batch) + ", " + std::to_string(count) + "], given " +
-                     points.shape().to_string());
+                     std::to_string(count) + "] or [" + std::to_string(batch) + ", " + std::to_string(count) +
+                     "], given " + points.shape().to_string());
   const Shape shape{batch, options.components};
   EmFit<V> fit{{V::uninitialized(shape), V::uninitialized(shape), V::uninitialized(shape)},
                V::uninitialized(Shape{batch}),
@@ -107,7 +107,8 @@ EmFit<V> fit_em(const V& masses_given, const V& points_given, const EmOptions& o
   if (start != nullptr) {
     for (const V* x : {&start->weights, &start->means, &start->deviations})
       if (!(x->shape() == shape))
-        throw ShapeError("fit_em: the start must have shape " + shape.to_string() + ", given " + x->shape().to_string());
+        throw ShapeError("fit_em: the start must have shape " + shape.to_string() + ", given " +
+                         x->shape().to_string());
     given = {start->weights.contiguous(), start->means.contiguous(), start->deviations.contiguous()};
     problem.start_weights = given.weights.data();
     problem.start_means = given.means.data();

@@ -3,10 +3,8 @@
 // whose scratch lies on the stack; sums over points run in independent lanes, so that compilers vectorise
 // them without being allowed to reorder floating-point arithmetic.
 
-#include <kolmo/core/math.hpp>
-#include <kolmo/core/random.hpp>
+#include <kolmo/gmm/em_start.hpp>
 #include <kolmo/gmm/mixture_functions.hpp>
-#include <kolmo/gmm/status.hpp>
 
 // A loop that does not vectorise is slower, not wrong.
 #if defined(__clang__)
@@ -16,68 +14,16 @@
 
 namespace kolmo::gmm::detail {
 
-/// Largest number of components of a fit.
-inline constexpr int em_max_components = 32;
-
-/// What the items of a batch share; pointers are in the backend's memory.
-template <class T>
-struct EmProblem {
-  const T* masses;
-  const T* points;
-  index_t point_stride;  // 0 when the batch shares the points
-  index_t count;
-  int components;
-  int max_iterations;
-  int starts;
-  T tolerance;
-  T noise;
-  T deviation_floor;
-  T floor_in_spacings;
-  Key key;
-  const T* start_weights;  // null for the quantile start
-  const T* start_means;
-  const T* start_deviations;
-  T* weights;
-  T* means;
-  T* deviations;
-  T* log_likelihood;
-  std::int32_t* iterations;
-  std::int32_t* status;
-};
-
-template <class T>
-struct EmConstants;
-template <>
-struct EmConstants<float> {
-  // Masses and responsibilities below these are zero: their products would be subnormal, which costs a
-  // hundred cycles each and changes nothing.
-  static constexpr float least_mass = 1e-19f;
-  static constexpr float cut = 42.0f;
-  static constexpr float least_weight = 1e-37f;
-};
-template <>
-struct EmConstants<double> {
-  static constexpr double least_mass = 1e-150;
-  static constexpr double cut = 345.0;
-  static constexpr double least_weight = 1e-300;
-};
-
-/// Parameters of one mixture with variances.
 template <class T, int max_components>
-struct EmParameters {
-  T weight[max_components];
-  T mean[max_components];
-  T variance[max_components];
-};
-
-template <class T, int max_components>
-struct EmItem {
-  EmProblem<T> problem;
+struct EmItem : EmStart<T, max_components> {
+  using Start = EmStart<T, max_components>;
+  using Density = typename Start::Density;
+  using Parameters = typename Start::Parameters;
+  using Constants = EmConstants<T>;
+  using Start::problem;
 
   static constexpr int lanes = 16;
   static constexpr int chunk = 128;
-  using Constants = EmConstants<T>;
-  using Parameters = EmParameters<T, max_components>;
 
   /// Sums of an E-step; first and second moments are about the component's current mean.
   struct Sums {
@@ -87,104 +33,10 @@ struct EmItem {
     T second[max_components];
   };
 
-  struct Density {
-    const T* masses;
-    const T* points;
-    T total;     // of the masses as given
-    T mean;
-    T variance;
-    T spacing;   // zero when the points are not equally spaced
-    Status status;
-  };
-
   KOLMO_HD static T sum_lanes(T* lane) {
     for (int width = lanes / 2; width > 0; width /= 2)
       for (int j = 0; j < width; ++j) lane[j] += lane[j + width];
     return lane[0];
-  }
-
-  KOLMO_HD Density examine(index_t item) const {
-    const index_t n = problem.count;
-    Density d{problem.masses + item * n, problem.points + item * problem.point_stride, T(0), T(0), T(0), T(0), Status::ok};
-    if (n < 3) {
-      d.status = Status::too_short;
-      return d;
-    }
-    bool finite = true, negative = false;
-    for (index_t i = 0; i < n; ++i) {
-      const T w = d.masses[i];
-      finite = finite && is_finite(w) && is_finite(d.points[i]);
-      negative = negative || w < T(0);
-      d.total += w;
-    }
-    if (!finite || !is_finite(d.total))
-      d.status = Status::non_finite;
-    else if (negative)
-      d.status = Status::negative_mass;
-    else if (!(d.total > T(1e-12)))
-      d.status = Status::zero_mass;
-    if (d.status != Status::ok) return d;
-    for (index_t i = 0; i < n; ++i) d.mean += d.masses[i] * (d.points[i] - d.points[0]);
-    d.mean = d.points[0] + d.mean / d.total;
-    for (index_t i = 0; i < n; ++i) d.variance += d.masses[i] * square(d.points[i] - d.mean);
-    d.variance /= d.total;
-    const T average = (d.points[n - 1] - d.points[0]) / T(n - 1);
-    bool uniform = true;
-    for (index_t i = 1; i < n; ++i) uniform = uniform && abs(d.points[i] - d.points[i - 1] - average) < T(1e-3) * average;
-    d.spacing = uniform ? average : T(0);
-    return d;
-  }
-
-  /// Smallest variance of a component at `mean`.
-  KOLMO_HD T variance_floor(const Density& d, T mean) const {
-    if (problem.deviation_floor > T(0)) return square(problem.deviation_floor);
-    if (d.spacing > T(0)) return square(problem.floor_in_spacings * d.spacing);
-    index_t low = 0, high = problem.count - 1;
-    while (high - low > 1) {
-      const index_t middle = (low + high) / 2;
-      if (d.points[middle] <= mean)
-        low = middle;
-      else
-        high = middle;
-    }
-    return square(problem.floor_in_spacings * (d.points[high] - d.points[low]));
-  }
-
-  KOLMO_HD void quantile_start(const Density& d, Parameters& p) const {
-    const int components = problem.components;
-    T cumulative = T(0), previous = T(0);
-    index_t i = -1;
-    for (int k = 0; k < components; ++k) {
-      const T level = d.total * ((T(k) + T(0.5)) / T(components));
-      while (i < problem.count - 1 && (i < 0 || cumulative < level)) {
-        previous = cumulative;
-        cumulative += d.masses[++i];
-      }
-      T mean = d.points[i];
-      if (i > 0 && cumulative > previous) {
-        const T part = (level - previous) / (cumulative - previous);
-        mean = d.points[i - 1] + smaller(part, T(1)) * (d.points[i] - d.points[i - 1]);
-      }
-      p.weight[k] = T(1) / T(components);
-      p.mean[k] = mean;
-      p.variance[k] = larger(d.variance, variance_floor(d, mean));
-    }
-  }
-
-  KOLMO_HD Status given_start(index_t item, const Density& d, Parameters& p) const {
-    const index_t offset = item * problem.components;
-    T total = T(0);
-    for (int k = 0; k < problem.components; ++k) {
-      p.weight[k] = larger(problem.start_weights[offset + k], T(0));
-      p.mean[k] = problem.start_means[offset + k];
-      const T deviation = problem.start_deviations[offset + k];
-      p.variance[k] = larger(deviation * deviation, variance_floor(d, p.mean[k]));
-      total += p.weight[k];
-      if (!is_finite(p.weight[k]) || !is_finite(p.mean[k]) || !is_finite(p.variance[k])) return Status::non_finite;
-    }
-    if (!(total > T(0))) return Status::zero_mass;
-    for (int k = 0; k < problem.components; ++k) p.weight[k] /= total;
-    return Status::ok;
   }
 
   /// Adds the points [begin, begin + n), n <= chunk, to lanes of sums.
@@ -286,7 +138,7 @@ struct EmItem {
       if (!(mass > Constants::least_mass)) continue;
       const T shift = sums.first[k] / mass;
       p.mean[k] += shift;
-      p.variance[k] = larger(sums.second[k] / mass - shift * shift, variance_floor(d, p.mean[k]));
+      p.variance[k] = larger(sums.second[k] / mass - shift * shift, this->variance_floor(d, p.mean[k]));
     }
   }
 
@@ -312,7 +164,7 @@ struct EmItem {
   KOLMO_HD void operator()(index_t item) const {
     const int components = problem.components;
     const index_t offset = item * components;
-    const Density d = examine(item);
+    const Density d = this->examine(item);
     Status status = d.status;
     Parameters p, best;
     T best_likelihood = T(0);
@@ -320,15 +172,11 @@ struct EmItem {
     Status best_status = Status::ok;
     for (int start = 0; status == Status::ok && start < problem.starts; ++start) {
       if (problem.start_weights != nullptr) {
-        status = given_start(item, d, p);
+        status = this->given_start(item, d, p);
         if (status != Status::ok) break;
       } else {
-        quantile_start(d, p);
-        if (start > 0) {
-          const Key key = fold_in(fold_in(problem.key, static_cast<std::uint64_t>(item)), static_cast<std::uint64_t>(start));
-          for (int k = 0; k < components; ++k)
-            p.mean[k] += problem.noise * sqrt(d.variance) * normal<T>(key, static_cast<std::uint64_t>(k));
-        }
+        this->quantile_start(d, p);
+        if (start > 0) this->add_noise(item, start, d, p);
       }
       int iterations = 0;
       Status ended = Status::ok;
@@ -361,7 +209,8 @@ struct EmItem {
 struct AcceptLimit {
   std::int32_t* status;
   KOLMO_HD void operator()(index_t i) const {
-    if (status[i] == static_cast<std::int32_t>(Status::iteration_limit)) status[i] = static_cast<std::int32_t>(Status::ok);
+    if (status[i] == static_cast<std::int32_t>(Status::iteration_limit))
+      status[i] = static_cast<std::int32_t>(Status::ok);
   }
 };
 

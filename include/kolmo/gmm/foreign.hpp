@@ -7,6 +7,8 @@
 //   lognormal        log deviation 0.2 to 0.6             bimodal         two normals, widths 1 : 5
 //   smoothed_uniform edges of width 0.1 to 0.4            random_mixture  two to five normals
 
+#include <optional>
+
 #include <kolmo/core/random.hpp>
 #include <kolmo/gmm/density_set.hpp>
 #include <kolmo/gmm/mixture_functions.hpp>
@@ -52,8 +54,8 @@ namespace detail {
 
 /// log Gamma(x), x > 0, by Lanczos' series (g = 7, nine terms), to about 1e-14.
 KOLMO_HD inline double log_gamma(double x) {
-  const double c[8] = {676.5203681218851,   -1259.1392167224028,  771.32342877765313,   -176.61502916214059,
-                       12.507343278686905,  -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7};
+  const double c[8] = {676.5203681218851,  -1259.1392167224028,  771.32342877765313,    -176.61502916214059,
+                       12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7};
   double sum = 0.99999999999980993;
   for (int i = 0; i < 8; ++i) sum += c[i] / (x + static_cast<double>(i));
   const double t = x + 6.5;
@@ -206,6 +208,8 @@ struct ForeignOptions {
   double most_mean = 5.0;
   /// Moves the grid to the mean of each density, up to a random part of a cell.
   bool centred = false;
+  /// Draws from one family instead of all in turn.
+  std::optional<Family> only{};
 };
 
 namespace detail {
@@ -216,6 +220,7 @@ struct ForeignItem {
   index_t points;
   double first, spacing, least_deviation, most_deviation, most_mean;
   bool centred;
+  int only;  // -1 for all in turn
   T* densities;
   T* offsets;
   double* parameters;
@@ -223,7 +228,7 @@ struct ForeignItem {
 
   KOLMO_HD void operator()(index_t item) const {
     Draws draws{fold_in(key, static_cast<std::uint64_t>(item))};
-    const Family family = static_cast<Family>(item % family_count);
+    const Family family = static_cast<Family>(only < 0 ? static_cast<int>(item % family_count) : only);
     const double mean = draws.uniform(-most_mean, most_mean);
     const double deviation = draws.log_uniform(least_deviation, most_deviation);
     double offset = centred ? mean + spacing * draws.uniform(-0.5, 0.5) : 0.0;
@@ -241,14 +246,15 @@ struct ForeignItem {
 
 }  // namespace detail
 
-/// `samples` densities, the families in turn; strata are Family as integers. Throws ArgumentError for a
+/// `samples` densities, the families in turn unless one is asked for; strata are Family as integers. Throws ArgumentError for a
 /// negative number of samples, an impossible grid, or deviations that are not positive and ordered.
 template <PlainTensor V>
 DensitySet<V> make_foreign(Key key, index_t samples, const ForeignOptions& options = {}) {
   check_grid(options.grid, "make_foreign");
   if (samples < 0)
     throw ArgumentError("make_foreign: the number of samples must not be negative, given " + std::to_string(samples));
-  if (!(options.least_deviation > 0.0) || !(options.most_deviation >= options.least_deviation) || !(options.most_mean >= 0.0))
+  if (!(options.least_deviation > 0.0) || !(options.most_deviation >= options.least_deviation) ||
+      !(options.most_mean >= 0.0))
     throw ArgumentError("make_foreign: expected 0 < least_deviation <= most_deviation and most_mean >= 0, given " +
                         std::to_string(options.least_deviation) + ", " + std::to_string(options.most_deviation) + ", " +
                         std::to_string(options.most_mean));
@@ -258,9 +264,10 @@ DensitySet<V> make_foreign(Key key, index_t samples, const ForeignOptions& optio
                     DensitySet<V>::Integers::uninitialized(Shape{samples})};
   kolmo::detail::for_each_item<typename V::Backend>(
       samples, detail::ForeignItem<typename V::Scalar>{
-                   key, points, options.grid.first, options.grid.spacing(), options.least_deviation, options.most_deviation,
-                   options.most_mean, options.centred, set.densities.mutable_data(), set.offsets.mutable_data(),
-                   set.parameters.mutable_data(), set.stratum.mutable_data()});
+                   key, points, options.grid.first, options.grid.spacing(), options.least_deviation,
+                   options.most_deviation, options.most_mean, options.centred,
+                   options.only ? static_cast<int>(*options.only) : -1, set.densities.mutable_data(),
+                   set.offsets.mutable_data(), set.parameters.mutable_data(), set.stratum.mutable_data()});
   return set;
 }
 

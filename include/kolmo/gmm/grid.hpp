@@ -26,7 +26,8 @@ struct Grid {
 inline void check_grid(const Grid& grid, const char* operation) {
   // Written so that NaN fails too; the difference is infinite when an end is.
   if (grid.points < 3 || !(grid.last - grid.first > 0.0) || !(grid.last - grid.first < 1e300))
-    throw ArgumentError(std::string(operation) + ": a grid needs at least three points and finite ends first < last, given " +
+    throw ArgumentError(std::string(operation) +
+                        ": a grid needs at least three points and finite ends first < last, given " +
                         std::to_string(grid.points) + " points on [" + std::to_string(grid.first) + ", " +
                         std::to_string(grid.last) + "]");
 }

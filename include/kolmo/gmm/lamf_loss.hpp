@@ -2,12 +2,14 @@
 // Losses of the learned fitter, per density and then averaged over the batch. With e_i = f_i - g(z_i) in the
 // input's units:
 //
-//   KL        sum w (log f - log g) = cross entropy - entropy of the density
+//   KL        sum w (log f - log g) + A - 1 with A = sum t g, the divergence of unnormalised masses
 //   L2        (1/N) sum e_i^2
 //   soft max  (1/alpha) log((1/N) sum exp(alpha |e_i|)), a smooth maximum
 //   top k     mean of the k largest |e_i|
 //   moments   sum over n = 1 ... 4 of the squared errors of the standardised moments
 //
+// A is what the model's density sums to on the grid. Cross entropy alone may fall below the entropy of the density
+// by spikes between grid points, which make A > 1; with A - 1 the divergence is never negative and spikes do not pay.
 // The additive form KL + sum lambda term keeps every weight interpretable; the convex form
 // (1 - lambda) CE + lambda L2 of the model card is an option.
 
@@ -30,6 +32,7 @@ struct LamfLossOptions {
 template <PlainTensor V>
 struct LamfTarget {
   V density;        ///< [batch, N], per unit of standardised z
+  V weight;         ///< [batch, N], of the trapezoid rule
   V inverse_scale;  ///< [batch, 1], turns it into the input's units
   V entropy;        ///< [batch], -sum w log f in standardised units
 };
@@ -47,6 +50,9 @@ struct EntropyTerm {
 };
 struct CrossEntropyTerm {
   KOLMO_HD auto operator()(auto w, auto log_density) const { return -w * log_density; }
+};
+struct GridMass {
+  KOLMO_HD auto operator()(auto log_density, auto weight) const { return exp(log_density) * weight; }
 };
 /// (exp(log g) - f) / scale
 struct DensityError {
@@ -70,35 +76,25 @@ struct TrapezoidWeight {
   }
 };
 
-/// pi E[z^n] of one component, n = 1 ... 4.
-struct ComponentMoments {
-  template <class S>
-  KOLMO_HD Array<S, 4> operator()(S log_weight, S mean, S log_deviation) const {
-    const S weight = exp(log_weight), v = exp(2 * log_deviation), square = mean * mean;
-    return {{weight * mean, weight * (square + v), weight * mean * (square + 3 * v),
-             weight * (square * square + 6 * square * v + 3 * v * v)}};
-  }
-};
-template <int N>
+/// pi E[z^order] of one component, order = 1 ... 4.
 struct ComponentMoment {
-  KOLMO_HD auto operator()(auto log_weight, auto mean, auto log_deviation) const {
-    return ComponentMoments{}(log_weight, mean, log_deviation)[N - 1];
+  int order;
+  template <class S>
+  KOLMO_HD S operator()(S log_weight, S mean, S log_deviation) const {
+    const S weight = exp(log_weight), v = exp(2 * log_deviation), square = mean * mean;
+    const S even = select(order == 2, square + v, square * square + 6 * square * v + 3 * v * v);
+    const S odd = mean * select(order == 1, S(1), square + 3 * v);
+    return weight * select(order % 2 == 0, even, odd);
   }
 };
-template <int N>
 struct PointMoment {
-  KOLMO_HD auto operator()(auto w, auto z) const {
-    auto product = w * z;
-    for (int i = 1; i < N; ++i) product = product * z;
-    return product;
+  int order;
+  template <class S>
+  KOLMO_HD S operator()(S w, S z) const {
+    const S square = z * z;
+    return w * select(order % 2 == 0, select(order == 2, square, square * square), z * select(order == 1, S(1), square));
   }
 };
-
-template <int N, PlainTensor V, TensorLike M>
-auto moment_error(const LamfInput<V>& input, const M& log_weight, const M& mean, const M& log_deviation) {
-  const auto target = sum(apply(PointMoment<N>{}, input.masses, input.points), {1});
-  return square(sum(map(ComponentMoment<N>{}, log_weight, mean, log_deviation), {1}) - target);
-}
 
 }  // namespace detail
 
@@ -108,10 +104,11 @@ auto moment_loss(const LamfInput<V>& input, const M& mixture) {
   const index_t k = mixture.shape()[1] / 3;
   const auto log_weight = slice(mixture, 1, 0, k), mean = slice(mixture, 1, k, 2 * k),
              log_deviation = slice(mixture, 1, 2 * k, 3 * k);
-  return kolmo::mean(detail::moment_error<1>(input, log_weight, mean, log_deviation) +
-                     detail::moment_error<2>(input, log_weight, mean, log_deviation) +
-                     detail::moment_error<3>(input, log_weight, mean, log_deviation) +
-                     detail::moment_error<4>(input, log_weight, mean, log_deviation));
+  const auto error = [&](int order) {
+    const auto target = sum(apply(detail::PointMoment{order}, input.masses, input.points), {1});
+    return square(sum(map(detail::ComponentMoment{order}, log_weight, mean, log_deviation), {1}) - target);
+  };
+  return kolmo::mean(error(1) + error(2) + error(3) + error(4));
 }
 
 /// The targets of a batch; `scale` [batch] is the standard deviation of each density in the input's units.
@@ -122,14 +119,15 @@ LamfTarget<V> lamf_target(const LamfInput<V>& input, const V& scale) {
   V::Backend::for_each(weight.size(), detail::TrapezoidWeight<T>{input.spacing.data(), weight.mutable_data(),
                                                                  input.masses.shape()[1]});
   const V density = apply(detail::DensityOfMass{}, input.masses, weight);
-  return {density, apply(fn::Reciprocal{}, scale.reshaped(Shape{input.batch(), 1})),
+  return {density, weight, apply(fn::Reciprocal{}, scale.reshaped(Shape{input.batch(), 1})),
           sum(apply(detail::EntropyTerm{}, input.masses, density), {1})};
 }
 
-/// The terms of one output of the fitter, averaged over the batch; `total` is what is minimised.
+/// The terms of one output of the fitter, averaged over the batch; `total` is what is minimised. `cross_entropy` is
+/// -sum w log g, `divergence` the KL of the unnormalised masses.
 template <class L>
 struct LamfLoss {
-  L total, divergence, l2;
+  L total, cross_entropy, divergence, l2;
 };
 
 /// Loss of mixture rows [batch, 3K] against the targets.
@@ -138,7 +136,8 @@ auto lamf_loss(const LamfInput<V>& input, const LamfTarget<V>& target, const M& 
   using T = typename V::Scalar;
   const auto log_density = row_log_density(input.points, mixture);
   const auto cross_entropy = mean(sum(map(detail::CrossEntropyTerm{}, input.masses, log_density), {1}));
-  const auto divergence = cross_entropy - mean(target.entropy);
+  const auto grid_mass = mean(sum(map(detail::GridMass{}, log_density, target.weight), {1}));
+  const auto divergence = cross_entropy + grid_mass - (mean(target.entropy) + 1.0);
   const auto error = map(detail::DensityError{}, log_density, target.density, target.inverse_scale);
   const auto l2 = mean(square(error));
   auto total = options.convex ? (1.0 - options.l2) * cross_entropy + options.l2 * l2 : divergence + options.l2 * l2;
@@ -150,7 +149,7 @@ auto lamf_loss(const LamfInput<V>& input, const LamfTarget<V>& target, const M& 
   }
   if (options.top > 0.0) total = total + mean(top_k(abs(error), options.top_count).values) * options.top;
   if (options.moments > 0.0) total = total + moment_loss(input, mixture) * options.moments;
-  return LamfLoss<decltype(total)>{total, divergence, l2};
+  return LamfLoss<decltype(total)>{total, cross_entropy, divergence, l2};
 }
 
 }  // namespace kolmo::gmm

@@ -45,11 +45,12 @@ class MaxOfNormals {
   /// Throws ArgumentError unless deviations are positive, |rho| <= 1 and everything is finite.
   MaxOfNormals(double mean_x, Deviation deviation_x, double mean_y, Deviation deviation_y, double rho)
       : MaxOfNormals(mean_x, deviation_x.value, mean_y, deviation_y.value, rho) {
-    if (!is_finite(mean_x) || !is_finite(mean_y) || !(sx_ > 0.0) || !(sy_ > 0.0) || !is_finite(sx_) || !is_finite(sy_) ||
-        !(rho >= -1.0 && rho <= 1.0))
-      throw ArgumentError("MaxOfNormals: expected finite means, positive deviations and a correlation in [-1, 1], given means " +
-                          std::to_string(mx_) + ", " + std::to_string(my_) + ", deviations " + std::to_string(sx_) + ", " +
-                          std::to_string(sy_) + ", correlation " + std::to_string(rho));
+    if (!is_finite(mean_x) || !is_finite(mean_y) || !(sx_ > 0.0) || !(sy_ > 0.0) || !is_finite(sx_) ||
+        !is_finite(sy_) || !(rho >= -1.0 && rho <= 1.0))
+      throw ArgumentError(
+          "MaxOfNormals: expected finite means, positive deviations and a correlation in [-1, 1], given means " +
+          std::to_string(mx_) + ", " + std::to_string(my_) + ", deviations " + std::to_string(sx_) + ", " +
+          std::to_string(sy_) + ", correlation " + std::to_string(rho));
   }
 
   /// The same without checks, for kernels.

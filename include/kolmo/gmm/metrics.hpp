@@ -51,10 +51,11 @@ Metrics<V> evaluate(const V& given, const Grid& grid, const Mixture<V>& mixture,
   check_grid(grid, "evaluate");
   const V densities = detail::as_batch(given, "evaluate", "densities");
   const index_t batch = densities.extent(0);
-  if (densities.extent(1) != grid.points || mixture.batch() != batch || (offsets.has_value() && offsets.size() != batch) ||
+  if (densities.extent(1) != grid.points || mixture.batch() != batch ||
+      (offsets.has_value() && offsets.size() != batch) ||
       (distribution.has_value() && !(distribution.shape() == densities.shape())))
-    throw ShapeError("evaluate: densities " + densities.shape().to_string() + ", a grid of " + std::to_string(grid.points) +
-                     " points, mixtures " + mixture.weights.shape().to_string() +
+    throw ShapeError("evaluate: densities " + densities.shape().to_string() + ", a grid of " +
+                     std::to_string(grid.points) + " points, mixtures " + mixture.weights.shape().to_string() +
                      ", offsets and the distribution function must agree in batch and points");
   const Mixture<V> m{mixture.weights.contiguous(), mixture.means.contiguous(), mixture.deviations.contiguous()};
   const V shift = offsets.has_value() ? offsets.contiguous() : offsets;
@@ -64,13 +65,13 @@ Metrics<V> evaluate(const V& given, const Grid& grid, const Mixture<V>& mixture,
                     V::uninitialized(per_item), V::uninitialized(per_item), V::uninitialized(per_item),
                     V::uninitialized(per_item)};
   kolmo::detail::for_each_item<typename V::Backend>(
-      batch, detail::MetricsItem<T>{densities.data(), grid.first, grid.spacing(), grid.points,
-                                    shift.has_value() ? shift.data() : nullptr, exact.has_value() ? exact.data() : nullptr,
-                                    m.weights.data(), m.means.data(), m.deviations.data(),
-                                    static_cast<int>(m.components()), result.density_error.mutable_data(),
-                                    result.distribution_error.mutable_data(), result.trapezoid_error.mutable_data(),
-                                    result.cross_entropy.mutable_data(), result.divergence.mutable_data(),
-                                    result.area.mutable_data(), result.narrowest.mutable_data()});
+      batch, detail::MetricsItem<T>{
+                 densities.data(), grid.first, grid.spacing(), grid.points, shift.has_value() ? shift.data() : nullptr,
+                 exact.has_value() ? exact.data() : nullptr, m.weights.data(), m.means.data(), m.deviations.data(),
+                 static_cast<int>(m.components()), result.density_error.mutable_data(),
+                 result.distribution_error.mutable_data(), result.trapezoid_error.mutable_data(),
+                 result.cross_entropy.mutable_data(), result.divergence.mutable_data(), result.area.mutable_data(),
+                 result.narrowest.mutable_data()});
   return result;
 }
 
@@ -84,8 +85,8 @@ V entropy(const V& given, const Grid& grid) {
                      std::to_string(grid.points) + " points");
   V result = V::uninitialized(Shape{densities.extent(0)});
   kolmo::detail::for_each_item<typename V::Backend>(
-      densities.extent(0), detail::EntropyItem<typename V::Scalar>{densities.data(), grid.spacing(), grid.points,
-                                                                   result.mutable_data()});
+      densities.extent(0),
+      detail::EntropyItem<typename V::Scalar>{densities.data(), grid.spacing(), grid.points, result.mutable_data()});
   return result;
 }
 
@@ -110,7 +111,8 @@ inline Summary summarize(std::span<const double> values, double limit = 0.01) {
     const double position = p * static_cast<double>(sorted.size() - 1);
     const std::size_t i = static_cast<std::size_t>(position);
     const std::size_t j = i + 1 < sorted.size() ? i + 1 : i;
-    return sorted[i] == sorted[j] ? sorted[i] : sorted[i] + (position - static_cast<double>(i)) * (sorted[j] - sorted[i]);
+    return sorted[i] == sorted[j] ? sorted[i]
+                                  : sorted[i] + (position - static_cast<double>(i)) * (sorted[j] - sorted[i]);
   };
   const double n = static_cast<double>(sorted.size());
   for (double v : sorted) {

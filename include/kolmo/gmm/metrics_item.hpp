@@ -17,7 +17,9 @@ KOLMO_HD double positive_area(const T* row, double spacing, index_t count) {
 }
 
 /// w log f of one point; zero where there is no mass.
-KOLMO_HD inline double mass_log(double mass, double density) { return mass > 0.0 && density > 0.0 ? mass * log(density) : 0.0; }
+KOLMO_HD inline double mass_log(double mass, double density) {
+  return mass > 0.0 && density > 0.0 ? mass * log(density) : 0.0;
+}
 
 template <class T>
 struct EntropyItem {

@@ -61,17 +61,20 @@ struct Preprocessed {
 namespace detail {
 
 template <PlainTensor V>
-Preprocessed<V> preprocess(const V& given, PreprocessProblem<typename V::Scalar> problem, const PreprocessOptions& options) {
+Preprocessed<V> preprocess(const V& given, PreprocessProblem<typename V::Scalar> problem,
+                           const PreprocessOptions& options) {
   using B = typename V::Backend;
   check_grid(options.grid, "preprocess");
-  if (!(options.most_cells_per_deviation > 0.0) || !(options.negative_tolerance >= 0.0) || !(options.most_mass_lost >= 0.0))
+  if (!(options.most_cells_per_deviation > 0.0) || !(options.negative_tolerance >= 0.0) ||
+      !(options.most_mass_lost >= 0.0))
     throw ArgumentError(
         "preprocess: most_cells_per_deviation must be positive, negative_tolerance and most_mass_lost not negative");
   const V densities = as_batch(given, "preprocess", "densities");
   const index_t batch = densities.extent(0), n = options.grid.points;
   const Shape per_item{batch}, per_point{batch, n};
-  Preprocessed<V> result{V::uninitialized(per_point), V::uninitialized(per_point), V::uninitialized(per_item),
-                         V::uninitialized(per_item),  V::uninitialized(per_item),  V::uninitialized(per_item),
+  Preprocessed<V> result{V::uninitialized(per_point), V::uninitialized(per_point),
+                         V::uninitialized(per_item),  V::uninitialized(per_item),
+                         V::uninitialized(per_item),  V::uninitialized(per_item),
                          V::uninitialized(per_item),  Preprocessed<V>::Integers::uninitialized(per_item)};
   problem.densities = densities.data();
   problem.count = densities.extent(1);

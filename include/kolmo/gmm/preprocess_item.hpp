@@ -58,7 +58,9 @@ struct DensityRow {
   double first, spacing;
   index_t count;
 
-  KOLMO_HD double point(index_t i) const { return points != nullptr ? points[i] : first + spacing * static_cast<double>(i); }
+  KOLMO_HD double point(index_t i) const {
+    return points != nullptr ? points[i] : first + spacing * static_cast<double>(i);
+  }
   /// Clipped at zero.
   KOLMO_HD double value(index_t i) const { return larger(static_cast<double>(values[i]), 0.0); }
   KOLMO_HD double weight(index_t i) const {
@@ -122,7 +124,8 @@ struct PreprocessItem {
     const index_t n = problem.model_points;
     for (index_t j = 0; j < n; ++j) {
       problem.masses[item * n + j] = T(0);
-      problem.result_points[item * n + j] = static_cast<T>(problem.model_first + problem.model_spacing * static_cast<double>(j));
+      problem.result_points[item * n + j] =
+          static_cast<T>(problem.model_first + problem.model_spacing * static_cast<double>(j));
     }
     problem.mean[item] = T(0);
     problem.scale[item] = problem.deviation[item] = problem.result_spacing[item] = T(1);
@@ -133,15 +136,16 @@ struct PreprocessItem {
   KOLMO_HD void operator()(index_t item) const {
     const index_t n = problem.model_points;
     const double offset = problem.offsets != nullptr ? static_cast<double>(problem.offsets[item]) : 0.0;
-    const DensityRow<T> row{problem.densities + item * problem.count, problem.points, problem.first + offset, problem.spacing,
-                            problem.count};
+    const DensityRow<T> row{problem.densities + item * problem.count, problem.points, problem.first + offset,
+                            problem.spacing, problem.count};
     Moments moments = examine(row);
     if (moments.status == Status::ok && !is_finite(moments.mean)) moments.status = Status::non_finite;
     if (moments.status != Status::ok) return reject(item, moments.status);
 
     // The cell of the result in units of the input, and whether the input's own cells can be used.
     const bool uniform = row.points == nullptr;
-    const double own = uniform ? row.spacing : (row.point(row.count - 1) - row.point(0)) / static_cast<double>(row.count - 1);
+    const double own =
+        uniform ? row.spacing : (row.point(row.count - 1) - row.point(0)) / static_cast<double>(row.count - 1);
     double cell = own;
     bool roll = uniform;
     if (problem.scaling == Scaling::none) {

@@ -172,7 +172,8 @@ DensitySet<V> make_v5(Key key, index_t samples, const V5Options& options = {}) {
   using T = typename V::Scalar;
   using B = typename V::Backend;
   check_grid(options.grid, "make_v5");
-  if (samples < 0) throw ArgumentError("make_v5: the number of samples must not be negative, given " + std::to_string(samples));
+  if (samples < 0)
+    throw ArgumentError("make_v5: the number of samples must not be negative, given " + std::to_string(samples));
   const index_t points = options.grid.points;
   DensitySet<V> set{options.grid, V::uninitialized(Shape{samples, points}), V::uninitialized(Shape{samples}),
                     DensitySet<V>::Parameters::uninitialized(Shape{samples, 5}),
@@ -180,20 +181,12 @@ DensitySet<V> make_v5(Key key, index_t samples, const V5Options& options = {}) {
   Tensor<std::int64_t, B> order;
   if (options.shuffle)
     order = Tensor<std::int64_t, B>::from(permutation(fold_in(key, static_cast<std::uint64_t>(samples)), samples));
-  kolmo::detail::for_each_item<B>(samples, detail::V5Item<T>{key,
-                                         samples,
-                                         points,
-                                         options.grid.first,
-                                         options.grid.spacing(),
-                                         options.area_tolerance,
-                                         options.centred,
-                                         options.reject_under_resolved,
-                                         options.deviations,
-                                         options.shuffle ? order.data() : nullptr,
-                                         set.densities.mutable_data(),
-                                         set.offsets.mutable_data(),
-                                         set.parameters.mutable_data(),
-                                         set.stratum.mutable_data()});
+  kolmo::detail::for_each_item<B>(
+      samples,
+      detail::V5Item<T>{key, samples, points, options.grid.first, options.grid.spacing(), options.area_tolerance,
+                        options.centred, options.reject_under_resolved, options.deviations,
+                        options.shuffle ? order.data() : nullptr, set.densities.mutable_data(),
+                        set.offsets.mutable_data(), set.parameters.mutable_data(), set.stratum.mutable_data()});
   return set;
 }
 

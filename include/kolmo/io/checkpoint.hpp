@@ -125,6 +125,7 @@ inline Checkpoint parse_checkpoint(std::span<const std::byte> bytes, std::string
     fail("the header does not match its checksum; the file is damaged");
 
   result.kind = take("kolmo.kind");
+  if (result.kind.empty()) fail("field 'kolmo.kind' is empty");
   if (!kind.empty() && result.kind != kind) {
     fail("holds a checkpoint of " + detail::in_quotes(result.kind) + ", expected one of " + detail::in_quotes(kind));
   }

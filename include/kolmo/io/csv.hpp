@@ -208,7 +208,11 @@ class CsvWriter {
   CsvWriter& text(std::string_view field) {
     separate();
     const char special[] = {separator_, '"', '\r', '\n'};
-    const bool needs_quotes = field.find_first_of(std::string_view(special, 4)) != std::string_view::npos;
+    // At the start of the text these bytes would be taken for a byte order mark.
+    const bool like_a_mark = out_.empty() && (field.starts_with("\xef\xbb\xbf") || field.starts_with("\xff\xfe") ||
+                                              field.starts_with("\xfe\xff"));
+    const bool needs_quotes =
+        like_a_mark || field.find_first_of(std::string_view(special, 4)) != std::string_view::npos;
     if (!needs_quotes) {
       out_ += field;
       // A row of one empty field would look like an empty line.

@@ -254,7 +254,8 @@ struct JsonValue {
     return nullptr;
   }
 
-  friend bool operator==(const JsonValue&, const JsonValue&) = default;
+  // Not defaulted: nvcc would look into the vectors while the type is incomplete.
+  friend bool operator==(const JsonValue& a, const JsonValue& b) { return a.value == b.value; }
 };
 
 namespace detail {

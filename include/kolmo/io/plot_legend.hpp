@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <kolmo/io/bits.hpp>
 #include <kolmo/io/drawing.hpp>
 #include <kolmo/io/figure.hpp>
 #include <kolmo/io/font.hpp>
@@ -62,9 +63,23 @@ inline double hidden_length(const PanelFrame& frame, const Box& box) {
   return hidden;
 }
 
-/// How much data a legend of this size would hide at each corner decides where it goes.
-inline Box legend_box(const PanelFrame& frame, double width, double height) {
-  const double inset = 8;
+inline constexpr double legend_sample = 22;
+inline constexpr double legend_padding = 7;
+inline constexpr double legend_row = 16;
+
+/// Where the legend goes, and how much data it hides there.
+struct LegendPosition {
+  Box box;
+  double hidden = 0;
+};
+
+inline LegendPosition place_legend(const PanelFrame& frame, const std::vector<LegendEntry>& entries) {
+  constexpr double inset = 8;
+  double widest = 0;
+  for (const LegendEntry& entry : entries) widest = std::max(widest, text_width(entry.label, note_size));
+  // A tenth more than this font needs, because an SVG viewer may have a wider one.
+  const double width = 2 * legend_padding + legend_sample + 7 + 1.1 * widest;
+  const double height = 2 * legend_padding + legend_row * static_cast<double>(entries.size()) - 3;
   const auto corner = [&](LegendPlace place) {
     const bool right = place == LegendPlace::top_right || place == LegendPlace::bottom_right;
     const bool top = place == LegendPlace::top_right || place == LegendPlace::top_left;
@@ -72,40 +87,48 @@ inline Box legend_box(const PanelFrame& frame, double width, double height) {
     const double upper = top ? frame.box.top + inset : frame.box.bottom - inset - height;
     return Box{left, upper, left + width, upper + height};
   };
-  if (frame.panel.legend != LegendPlace::automatic) return corner(frame.panel.legend);
-  Box best{};
-  double least = std::numeric_limits<double>::infinity();
+  if (frame.panel.legend != LegendPlace::automatic) return {corner(frame.panel.legend), 0};
+  LegendPosition best{{}, std::numeric_limits<double>::infinity()};
   for (const LegendPlace place :
        {LegendPlace::top_right, LegendPlace::top_left, LegendPlace::bottom_right, LegendPlace::bottom_left}) {
     const Box box = corner(place);
     const double hidden = hidden_length(frame, {box.left - 4, box.top - 4, box.right + 4, box.bottom + 4});
-    if (hidden < least) {
-      least = hidden;
-      best = box;
-    }
+    if (hidden < best.hidden) best = {box, hidden};
   }
   return best;
+}
+
+/// Raises the upper end of an automatic linear y axis by up to two fifths where that frees a corner for the legend.
+inline void make_room_for_legend(PanelFrame& frame) {
+  const auto entries = legend_entries(frame);
+  if (entries.empty() || frame.panel.legend != LegendPlace::automatic || frame.panel.y.high || frame.y.log ||
+      frame.panel.equal_aspect || frame.bar != nullptr || place_legend(frame, entries).hidden <= 0) {
+    return;
+  }
+  const double high = frame.y.high, step = 0.05 * (frame.y.high - frame.y.low);
+  for (int steps = 1; steps <= 8; ++steps) {
+    frame.y.high = high + steps * step;
+    if (is_finite(frame.y.high - frame.y.low) && place_legend(frame, entries).hidden <= 0) {
+      frame.make_ticks(frame.box.width(), frame.box.height());
+      return;
+    }
+  }
+  frame.y.high = high;
 }
 
 inline void draw_legend(Drawing& drawing, const PanelFrame& frame) {
   const auto entries = legend_entries(frame);
   if (entries.empty() || frame.panel.legend == LegendPlace::none) return;
-  constexpr double sample = 22, padding = 7, row = 16;
-  double widest = 0;
-  for (const LegendEntry& entry : entries) widest = std::max(widest, text_width(entry.label, note_size));
-  // A tenth more than this font needs, because an SVG viewer may have a wider one.
-  const double width = 2 * padding + sample + 7 + 1.1 * widest;
-  const double height = 2 * padding + row * static_cast<double>(entries.size()) - 3;
-  const Box box = legend_box(frame, width, height);
+  const Box box = place_legend(frame, entries).box;
   const std::vector<Point> outline = {
       {box.left, box.top}, {box.right, box.top}, {box.right, box.bottom}, {box.left, box.bottom}};
   drawing.add(FillShape{outline, {255, 255, 255}, 0.88});
   std::vector<Point> closed = outline;
   closed.push_back(outline.front());
   drawing.add(StrokeShape{closed, {205, 205, 205}, 0.8, 1, {}, false});
-  double y = box.top + padding + 0.5 * (row - 3);
+  double y = box.top + legend_padding + 0.5 * (legend_row - 3);
   for (const LegendEntry& entry : entries) {
-    const double left = box.left + padding, right = left + sample;
+    const double left = box.left + legend_padding, right = left + legend_sample;
     if (entry.line) {
       drawing.add(StrokeShape{{{left, y}, {right, y}},
                               *entry.line->colour,
@@ -124,7 +147,7 @@ inline void draw_legend(Drawing& drawing, const PanelFrame& frame) {
     }
     drawing.add(
         TextShape{entry.label, {right + 7, y + 0.36 * note_size}, note_size, TextAnchor::start, false, false, ink});
-    y += row;
+    y += legend_row;
   }
 }
 

@@ -108,7 +108,7 @@ inline Scale axis_scale(const Panel& panel, bool is_x) {
     if (axis.log) {
       const double decades = std::log10(data.high) - std::log10(data.low);
       const double ratio = decades > 1e-9 ? std::pow(10.0, decades * (is_x ? 0.02 : 0.05)) : 2;
-      scale.low = std::max(scale.low / ratio, 0x1p-1000);
+      scale.low = std::clamp(scale.low / ratio, 0x1p-1000, 0x1p998);
       scale.high = std::clamp(scale.high * ratio, 2 * scale.low, 0x1p1000);
     } else {
       double margin = (data.high - data.low) * (is_x ? 0.02 : 0.05);

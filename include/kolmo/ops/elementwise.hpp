@@ -35,6 +35,15 @@ struct ScalePullBack {
   }
 };
 
+template <class T>
+struct UnscalePullBack {
+  T divisor;
+  template <Value G>
+  auto operator()(const G& gradient, const Wanted<1>&) const {
+    return std::make_tuple(apply(fn::DivideByConstant<T>{divisor}, gradient));
+  }
+};
+
 }  // namespace detail
 
 template <TensorLike X, TensorLike Y>
@@ -66,7 +75,9 @@ auto operator*(C c, const X& x) {
 }
 template <TensorLike X, Constant C>
 auto operator/(const X& x, C c) {
-  return x * (ScalarOf<X>(1) / static_cast<ScalarOf<X>>(c));
+  using T = ScalarOf<X>;
+  const T divisor = static_cast<T>(c);
+  return record(apply(fn::DivideByConstant<T>{divisor}, value(x)), detail::UnscalePullBack<T>{divisor}, x);
 }
 template <TensorLike X, Constant C>
 auto operator/(C c, const X& x) {
@@ -83,7 +94,8 @@ auto operator+(C c, const X& x) {
 }
 template <TensorLike X, Constant C>
 auto operator-(const X& x, C c) {
-  return x + (-static_cast<ScalarOf<X>>(c));
+  using T = ScalarOf<X>;
+  return record(apply(fn::SubtractConstant<T>{static_cast<T>(c)}, value(x)), detail::PassThrough{}, x);
 }
 template <TensorLike X, Constant C>
 auto operator-(C c, const X& x) {

@@ -7,6 +7,7 @@
 
 #include <kolmo/ops/elementwise.hpp>
 #include <kolmo/ops/ordering.hpp>
+#include <kolmo/ops/strided.hpp>
 
 namespace kolmo {
 

@@ -48,7 +48,7 @@ template <TensorLike X>
 auto mean_over(const X& x, const AxisSet& axes, bool keep) {
   const index_t count = folded_count(x.shape(), axes);
   if (count == 0) throw ShapeError("mean: no elements to average in shape " + x.shape().to_string());
-  return sum_over(x, axes, keep) * (ScalarOf<X>(1) / static_cast<ScalarOf<X>>(count));
+  return sum_over(x, axes, keep) / count;
 }
 
 template <class T>

@@ -27,9 +27,9 @@ double tolerance() {
   return sizeof(T) == 4 ? 1e-5 : 1e-12;
 }
 
-/// Relative to the largest expected value; NaN must meet NaN.
+/// Relative to the largest expected value, within `slack` tolerances; NaN must meet NaN.
 template <class T>
-void close(const std::vector<T>& actual, const std::vector<T>& expected, const std::string& what) {
+void close(const std::vector<T>& actual, const std::vector<T>& expected, const std::string& what, double slack = 1) {
   double scale = 0, error = 0;
   bool same = actual.size() == expected.size();
   for (std::size_t i = 0; same && i < expected.size(); ++i) {
@@ -40,7 +40,7 @@ void close(const std::vector<T>& actual, const std::vector<T>& expected, const s
   }
   char text[64];
   std::snprintf(text, sizeof(text), " (error %.2e, scale %.2e)", error, scale);
-  that(same && error <= tolerance<T>() * scale, what + text);
+  that(same && error <= slack * tolerance<T>() * scale, what + text);
 }
 
 template <class T>

@@ -2,7 +2,7 @@
 // exp, expm1, tanh and sigmoid.
 //
 // x = k ln 2 + r with |r| <= ln(2) / 2, exp(x) = 2^k (1 + r + r^2 P(r)) with P a minimax polynomial.
-// ln 2 is subtracted in two parts, of which the product of the first with k is exact.
+// ln 2 is subtracted in two parts, the product of the first with k being exact.
 
 #include <kolmo/core/math/basic.hpp>
 
@@ -16,20 +16,11 @@ struct ExpParts {
   T tail;
 };
 
-/// For |x| up to some thousands; `x_low` is a correction to x below its last place.
+/// exp of (k and r + r_low), the reduced argument.
 template <Real T>
-KOLMO_HD KOLMO_INLINE constexpr ExpParts<T> exp_parts(T x, T x_low = T(0)) {
-  constexpr bool single = std::same_as<T, float>;
-  const T shifted = x * T(1.4426950408889634074) + rounding_shift<T>();
-  const T n = shifted - rounding_shift<T>();
-  const auto k = SignedBitsOf<T>(to_bits(shifted) - to_bits(rounding_shift<T>()));
-  // 9 and 32 bits of ln 2: times a k of 9 and 12 bits exact.
-  const T high = x - n * T(single ? 0x1.63p-1 : 0x1.62e42feep-1);
-  const T low = n * T(single ? -0x1.bd0106p-13 : 0x1.a39ef35793c76p-33) - x_low;
-  const T r = high - low;
-  const T r_low = (high - r) - low;
+KOLMO_HD KOLMO_INLINE constexpr ExpParts<T> exp_of_reduced(SignedBitsOf<T> k, T r, T r_low) {
   T p;
-  if constexpr (single)
+  if constexpr (std::same_as<T, float>)
     p = polynomial(r, T(0.5), T(0.166665435), T(0.0416666083), T(0.00836655218), T(0.0013921347));
   else
     p = polynomial(r, T(0.5), T(0.16666666666666677), T(0.041666666666666664), T(0.0083333333333210722),
@@ -37,6 +28,41 @@ KOLMO_HD KOLMO_INLINE constexpr ExpParts<T> exp_parts(T x, T x_low = T(0)) {
                    T(2.755724152586412e-6), T(2.7557282636175693e-7), T(2.5110140754907761e-8),
                    T(2.0911148197194408e-9));
   return {k, r + (r * r * p + r_low)};
+}
+
+/// ln 2 in two parts. The first has 9 and 32 bits: times a k of 9 and 12 bits exact.
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T ln2_high() {
+  return std::same_as<T, float> ? T(0x1.63p-1) : T(0x1.62e42feep-1);
+}
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T ln2_low() {
+  return std::same_as<T, float> ? T(-0x1.bd0106p-13) : T(0x1.a39ef35793c76p-33);
+}
+
+/// For |x| up to some thousands.
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr ExpParts<T> exp_parts(T x) {
+  const T shifted = x * T(1.4426950408889634074) + rounding_shift<T>();
+  const T n = shifted - rounding_shift<T>();
+  const T high = x - n * ln2_high<T>();
+  const T low = n * ln2_low<T>();
+  const T r = high - low;
+  return exp_of_reduced(SignedBitsOf<T>(to_bits(shifted) - to_bits(rounding_shift<T>())), r, (high - r) - low);
+}
+
+/// The parts of exp(x + x_low), |x_low| < 1.
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr ExpParts<T> exp_parts_corrected(T x, T x_low) {
+  const T shifted = (x + x_low) * T(1.4426950408889634074) + rounding_shift<T>();
+  const T n = shifted - rounding_shift<T>();
+  const T high = x - n * ln2_high<T>();
+  const T low = n * ln2_low<T>() - x_low;
+  const T r = high - low;
+  // Either of the two may be the larger.
+  const T back = r - high;
+  return exp_of_reduced(SignedBitsOf<T>(to_bits(shifted) - to_bits(rounding_shift<T>())), r,
+                        (high - (r - back)) - (low + back));
 }
 
 /// x 2^k in two exact steps and one rounding, so that results may be denormal or overflow.
@@ -54,13 +80,6 @@ KOLMO_HD KOLMO_INLINE constexpr T exp_lowest() {
 template <Real T>
 KOLMO_HD KOLMO_INLINE constexpr T exp_highest() {
   return std::same_as<T, float> ? T(89) : T(710);
-}
-
-/// exp(x + x_low).
-template <Real T>
-KOLMO_HD KOLMO_INLINE constexpr T exp_corrected(T x, T x_low) {
-  const ExpParts<T> parts = exp_parts(clamp(x, exp_lowest<T>(), exp_highest<T>()), x_low);
-  return scale(T(1) + parts.tail, parts.k);
 }
 
 /// A number as a rounded value and what rounding lost.
@@ -82,7 +101,8 @@ KOLMO_HD KOLMO_INLINE constexpr Corrected<T> exp_of_negative(T x) {
 
 template <Real T>
 KOLMO_HD KOLMO_INLINE constexpr T exp(T x) {
-  return detail::exp_corrected(x, T(0));
+  const auto parts = detail::exp_parts(clamp(x, detail::exp_lowest<T>(), detail::exp_highest<T>()));
+  return detail::scale(T(1) + parts.tail, parts.k);
 }
 
 /// exp(x) - 1, accurate near zero.

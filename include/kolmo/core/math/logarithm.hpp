@@ -9,9 +9,9 @@
 namespace kolmo {
 namespace detail {
 
-/// k ln 2 + log(1 + f) + low.
+/// k ln 2 + log(1 + f).
 template <Real T>
-KOLMO_HD KOLMO_INLINE constexpr T log_of_parts(T k, T f, T low) {
+KOLMO_HD KOLMO_INLINE constexpr T log_of_parts(T k, T f) {
   const T s = f / (T(2) + f);
   const T z = s * s;
   const T half_square = T(0.5) * f * f;
@@ -21,9 +21,8 @@ KOLMO_HD KOLMO_INLINE constexpr T log_of_parts(T k, T f, T low) {
   else
     r = polynomial(z, T(0.6666666666666734), T(0.39999999999416069), T(0.28571428742239813), T(0.2222219857664002),
                    T(0.18183564617573422), T(0.15314033189054557), T(0.14796208328954819));
-  constexpr bool single = std::same_as<T, float>;
-  const T high = k * T(single ? 0x1.63p-1 : 0x1.62e42feep-1);
-  const T rest = k * T(single ? -0x1.bd0106p-13 : 0x1.a39ef35793c76p-33) + low;
+  const T high = k * ln2_high<T>();
+  const T rest = k * ln2_low<T>();
   return high - ((half_square - (s * (half_square + z * r) + rest)) - f);
 }
 
@@ -72,7 +71,7 @@ KOLMO_HD KOLMO_INLINE constexpr T log(T x) {
       x < detail::power_of_two<T>(2 - detail::SignedBitsOf<T>(detail::FloatingFormat<T>::exponent_bias));
   const auto reduced = detail::reduce_for_log(denormal ? x * detail::power_of_two<T>(shift) : x);
   const T k = reduced.k - (denormal ? T(shift) : T(0));
-  T result = detail::log_of_parts(k, reduced.m - T(1), T(0));
+  T result = detail::log_of_parts(k, reduced.m - T(1));
   result = x < detail::infinity<T>() ? result : x;
   result = x < 0 ? detail::not_a_number<T>() : result;
   return x == 0 ? -detail::infinity<T>() : result;
@@ -88,7 +87,7 @@ KOLMO_HD KOLMO_INLINE constexpr T log1p(T x) {
   const T lost = x - (u - T(1));
   const T unit = detail::from_bits<T>((2 * Format::exponent_bias - reduced.biased_k) << Format::mantissa_bits);
   const T correction = x > detail::power_of_two<T>(Format::mantissa_bits + 1) ? T(0) : lost * unit;
-  T result = detail::log_of_parts(reduced.k, (reduced.m - T(1)) + correction, T(0));
+  T result = detail::log_of_parts(reduced.k, (reduced.m - T(1)) + correction);
   result = abs(x) < detail::power_of_two<T>(-60) ? x : result;
   result = x < detail::infinity<T>() ? result : x;
   result = x < T(-1) ? detail::not_a_number<T>() : result;

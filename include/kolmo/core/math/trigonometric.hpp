@@ -82,28 +82,25 @@ KOLMO_HD KOLMO_INLINE constexpr T cos_of_turns(T t) {
 
 // Templates, so that beside the global functions of C, which nvcc declares everywhere, a call is not ambiguous.
 
-template <std::same_as<float> T>
-KOLMO_HD KOLMO_INLINE constexpr T sin(T x) {
-  const T result = detail::sin_of_quadrant(detail::reduce_to_quadrant(x));
-  return is_finite(x) ? (abs(x) < 0x1p-12f ? x : result) : x - x;
-}
-
-template <std::same_as<float> T>
-KOLMO_HD KOLMO_INLINE constexpr T cos(T x) {
-  auto at = detail::reduce_to_quadrant(x);
-  at.q += 1;
-  const T result = detail::sin_of_quadrant(at);
-  return is_finite(x) ? result : x - x;
-}
-
-template <std::same_as<double> T>
+template <Real T>
 KOLMO_HD KOLMO_INLINE T sin(T x) {
-  return std::sin(x);
+  if constexpr (std::same_as<T, float>) {
+    const float result = detail::sin_of_quadrant(detail::reduce_to_quadrant(x));
+    return is_finite(x) ? (abs(x) < 0x1p-12f ? x : result) : x - x;
+  } else {
+    return std::sin(x);
+  }
 }
 
-template <std::same_as<double> T>
+template <Real T>
 KOLMO_HD KOLMO_INLINE T cos(T x) {
-  return std::cos(x);
+  if constexpr (std::same_as<T, float>) {
+    const auto at = detail::reduce_to_quadrant(x);
+    const float result = detail::sin_of_quadrant(detail::Quadrant<float>{at.r, at.q + 1});
+    return is_finite(x) ? result : x - x;
+  } else {
+    return std::cos(x);
+  }
 }
 
 }  // namespace kolmo

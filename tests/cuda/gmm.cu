@@ -1,0 +1,25 @@
+// The per-density algorithms of the mixtures as kernels.
+#include <kolmo/gmm/em.hpp>
+#include <kolmo/gmm/foreign.hpp>
+#include <kolmo/gmm/metrics.hpp>
+#include <kolmo/gmm/preprocess.hpp>
+#include <kolmo/gmm/v5.hpp>
+
+using namespace kolmo::gmm::detail;
+
+template <class F>
+__global__ void each(F f, kolmo::index_t count) {
+  const kolmo::index_t i = static_cast<kolmo::index_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i < count) f(i);
+}
+
+template __global__ void each(EmItem<float, 8>, kolmo::index_t);
+template __global__ void each(EmItem<double, em_max_components>, kolmo::index_t);
+template __global__ void each(AcceptLimit, kolmo::index_t);
+template __global__ void each(PreprocessItem<float>, kolmo::index_t);
+template __global__ void each(PreprocessItem<double>, kolmo::index_t);
+template __global__ void each(V5Item<float>, kolmo::index_t);
+template __global__ void each(ForeignItem<double>, kolmo::index_t);
+template __global__ void each(MetricsItem<float>, kolmo::index_t);
+template __global__ void each(EntropyItem<double>, kolmo::index_t);
+template __global__ void each(SortItem<float>, kolmo::index_t);
