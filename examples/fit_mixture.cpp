@@ -19,8 +19,8 @@
 
 namespace {
 
-using kolmo::index_t;
 using kolmo::ArgumentError;
+using kolmo::index_t;
 using kolmo::IoError;
 namespace gmm = kolmo::gmm;
 namespace io = kolmo::io;
@@ -56,13 +56,15 @@ std::string default_model() {
   for (const fs::path& place : places)
     if (fs::is_regular_file(place / "lamf_v5.safetensors", ignored)) return (place / "lamf_v5.safetensors").string();
   throw IoError("the shipped model lamf_v5.safetensors was not found in " + (places.front()).string() + ", " +
-                places.back().string() + " or the folders between; give --model FILE, train one with train_lamf, or use --method em");
+                places.back().string() +
+                " or the folders between; give --model FILE, train one with train_lamf, or use --method em");
 }
 
 void check_target(const std::string& option, const std::string& path, const std::string& input) {
   if (path.empty()) return;
   std::error_code ignored;
-  if (fs::equivalent(path, input, ignored)) throw ArgumentError(option + " " + path + " is the input; choose another file");
+  if (fs::equivalent(path, input, ignored))
+    throw ArgumentError(option + " " + path + " is the input; choose another file");
   // Found out before the fits, not after.
   const fs::path folder = fs::path(path).parent_path();
   if (!folder.empty() && !fs::is_directory(folder, ignored))
@@ -101,7 +103,7 @@ void fit_rows(const Fitter& fitter, const Problem& problem, std::size_t block, s
     const auto weights = report.mixture.weights.to_vector(), means = report.mixture.means.to_vector(),
                deviations = report.mixture.deviations.to_vector();
     const auto density_error = report.measures->density_error.to_vector(),
-               distribution_error = report.measures->distribution_error.to_vector();
+               distribution_error = report.measures->trapezoid_error.to_vector();
     const std::size_t components = weights.size() / count;
     for (std::size_t i = 0; i < count; ++i) {
       FittedRow& row = *pending[begin + i];
@@ -136,12 +138,12 @@ void fit_rows(const Fitter& fitter, const Problem& problem, std::size_t block, s
   const std::size_t group = 16 * static_cast<std::size_t>(kolmo::threads::count());
   std::optional<io::Progress> progress;
   if (::isatty(STDERR_FILENO) == 1 && blocks > group)
-    progress.emplace(stderr, static_cast<std::int64_t>(pending.size()), io::ProgressOptions{.label = "fitting", .unit = "densities"});
+    progress.emplace(stderr, static_cast<std::int64_t>(pending.size()),
+                     io::ProgressOptions{.label = "fitting", .unit = "densities"});
   for (std::size_t first = 0; first < blocks; first += group) {
     const std::size_t count = std::min(group, blocks - first);
-    kolmo::threads::parallel_for(static_cast<index_t>(count), [&](index_t b) {
-      fit_block((first + static_cast<std::size_t>(b)) * block, false);
-    });
+    kolmo::threads::parallel_for(static_cast<index_t>(count),
+                                 [&](index_t b) { fit_block((first + static_cast<std::size_t>(b)) * block, false); });
     if (progress) progress->update(static_cast<std::int64_t>(std::min(pending.size(), (first + count) * block)));
   }
   if (progress) progress->finish(static_cast<std::int64_t>(pending.size()));
@@ -197,14 +199,15 @@ void print_summary(const Arguments& arguments, const std::vector<FittedRow>& row
     if (worst == nullptr || row.density_error > worst->density_error) worst = &row;
   }
   if (fits > most_table_rows)
-    std::printf("... and %zu more%s\n", fits - most_table_rows,
-                arguments.output.empty() ? "; --output FITS.csv writes all" : (", all of them in " + arguments.output).c_str());
+    std::printf(
+        "... and %zu more%s\n", fits - most_table_rows,
+        arguments.output.empty() ? "; --output FITS.csv writes all" : (", all of them in " + arguments.output).c_str());
   const double n = static_cast<double>(fits);
   if (fits > 0)
-    std::printf("\n%zu %s, %zu components, %s: mean L-inf error %s (largest %s, %s), mean CDF error %s, %s us a fit\n", fits,
-                fits == 1 ? "density" : "densities", components, arguments.method.c_str(), io::to_text(error / n, 3).c_str(),
-                io::to_text(worst->density_error, 3).c_str(), worst->id.c_str(), io::to_text(distribution / n, 3).c_str(),
-                io::to_text(time / n, 3).c_str());
+    std::printf("\n%zu %s, %zu components, %s: mean L-inf error %s (largest %s, %s), mean CDF error %s, %s us a fit\n",
+                fits, fits == 1 ? "density" : "densities", components, arguments.method.c_str(),
+                io::to_text(error / n, 3).c_str(), io::to_text(worst->density_error, 3).c_str(), worst->id.c_str(),
+                io::to_text(distribution / n, 3).c_str(), io::to_text(time / n, 3).c_str());
   if (!arguments.output.empty()) std::printf("Fits: %s\n", arguments.output.c_str());
 }
 
@@ -256,7 +259,8 @@ int run(Arguments arguments) {
       std::fprintf(stderr, "%s is not written: there is no fit to draw\n", arguments.picture.c_str());
     } else {
       io::save_picture(arguments.picture, figure.front());
-      std::printf("Picture: %s%s%s\n", arguments.picture.c_str(), figure.front().title.empty() ? "" : " - ", figure.front().title.c_str());
+      std::printf("Picture: %s%s%s\n", arguments.picture.c_str(), figure.front().title.empty() ? "" : " - ",
+                  figure.front().title.c_str());
     }
   }
   if (bad == 0) return 0;
@@ -268,8 +272,9 @@ int run(Arguments arguments) {
 
 int main(int argc, char** argv) {
   Arguments arguments;
-  CLI::App app("Fits a Gaussian mixture to every density of a CSV file, prints a table and, on request, writes the fits "
-               "and a picture.");
+  CLI::App app(
+      "Fits a Gaussian mixture to every density of a CSV file, prints a table and, on request, writes the fits "
+      "and a picture.");
   app.get_formatter()->column_width(26);
   app.add_option("--input", arguments.input,
                  "densities: a header id,<any text columns>,f0..fN-1, then a density a row on N >= 8 equally spaced "
@@ -280,27 +285,31 @@ int main(int argc, char** argv) {
       ->required()
       ->expected(2)
       ->option_text("MIN MAX (required)");
-  app.add_option("--method", arguments.method,
-                 "lamf, a trained network (the default), or em, expectation-maximisation")
+  app.add_option("--method", arguments.method, "lamf, a trained network (the default), or em, expectation-maximisation")
       ->check(CLI::IsMember({"em", "lamf"}))
       ->option_text("em|lamf");
   app.add_option("--components", arguments.components,
                  "components of a mixture, at most 32; 5 with em, those of the model with lamf")
       ->check(CLI::Range(1, gmm::max_components))
       ->option_text("K");
-  app.add_option("--model", arguments.model, "trained network; the one that ships with kolmo by default")->option_text("FILE");
-  app.add_option("--output", arguments.output,
-                 "writes id,pi1..piK,mu1..muK,sigma1..sigmaK,time_us: weights, means and standard deviations in the units "
-                 "of --range, and the microseconds that a fit took")
+  app.add_option("--model", arguments.model, "trained network; the one that ships with kolmo by default")
+      ->option_text("FILE");
+  app.add_option(
+         "--output", arguments.output,
+         "writes id,pi1..piK,mu1..muK,sigma1..sigmaK,time_us: weights, means and standard deviations in the units "
+         "of --range, and the microseconds that a fit took")
       ->option_text("FITS.csv");
-  app.add_option("--picture", arguments.picture, "draws the first 16 densities with their fits")->option_text("FILE.svg|png");
+  app.add_option("--picture", arguments.picture, "draws the first 16 densities with their fits")
+      ->option_text("FILE.svg|png");
   app.add_option("--threads", arguments.threads, "all processors by default; the fits do not depend on it")
       ->check(CLI::Range(1, 1024))
       ->option_text("N");
   app.footer(
-      "A row that is no density (negative mass, not a number, too short) is reported on the error output by line and id,\n"
+      "A row that is no density (negative mass, not a number, too short) is reported on the error output by line and "
+      "id,\n"
       "and its row in the output is empty but for the id.\n\n"
-      "Exit code: 0 all rows fitted, 3 some rows could not be, 1 a file could not be read or written, 2 wrong arguments.\n\n"
+      "Exit code: 0 all rows fitted, 3 some rows could not be, 1 a file could not be read or written, 2 wrong "
+      "arguments.\n\n"
       "Example: fit_mixture --input densities.csv --range -15 15 --output fits.csv --picture fits.svg");
   try {
     app.parse(argc, argv);

@@ -23,7 +23,8 @@ struct FittedRow {
   std::string problem;          ///< why there is no fit; empty when there is one
   std::vector<double> density;  ///< integral one
   std::vector<double> weights, means, deviations;
-  double density_error = 0, distribution_error = 0;
+  double density_error = 0;
+  double distribution_error = 0;  ///< of the sums over the grid
   double microseconds = 0;
   std::string doubts;
 
@@ -37,7 +38,8 @@ inline std::string padded(const std::string& text, std::size_t width, bool right
 
 inline std::size_t terminal_width() {
   winsize size{};
-  if (::isatty(STDOUT_FILENO) == 1 && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40) return size.ws_col;
+  if (::isatty(STDOUT_FILENO) == 1 && ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40)
+    return size.ws_col;
   return 120;
 }
 
@@ -124,13 +126,15 @@ struct FitCurve {
         total[i] += components[k][i];
       }
     }
-    top = std::max(*std::max_element(row.density.begin(), row.density.end()), *std::max_element(total.begin(), total.end()));
+    top = std::max(*std::max_element(row.density.begin(), row.density.end()),
+                   *std::max_element(total.begin(), total.end()));
   }
 
   /// Largest part of the height that is taken in the outer `share` of the panel.
   double taken(bool right, double share) const {
     const auto count = static_cast<std::ptrdiff_t>(share * static_cast<double>(total.size()));
-    return (right ? *std::max_element(total.end() - count, total.end()) : *std::max_element(total.begin(), total.begin() + count)) /
+    return (right ? *std::max_element(total.end() - count, total.end())
+                  : *std::max_element(total.begin(), total.begin() + count)) /
            top;
   }
 };
@@ -143,14 +147,16 @@ inline void draw_fit(kolmo::io::Panel& panel, const FittedRow& row, const FitCur
   namespace io = kolmo::io;
   const std::size_t n = row.density.size();
   std::vector<double> z;
-  for (std::size_t i = 0; i < n; ++i) z.push_back(first + (last - first) * static_cast<double>(i) / static_cast<double>(n - 1));
+  for (std::size_t i = 0; i < n; ++i)
+    z.push_back(first + (last - first) * static_cast<double>(i) / static_cast<double>(n - 1));
   panel.area(z, row.density, {legend ? "density" : "", io::Colour{150, 150, 150}, 0.32});
   panel.line(z, row.density, {"", io::Colour{165, 165, 165}, 0.8, io::Dash::solid, 1});
   bool labelled = !legend;
   for (std::size_t k = 0; k < row.weights.size(); ++k) {
     // Invisible ones would only colour the axis.
     if (row.weights[k] < 1e-3) continue;
-    panel.line(curve.x, curve.components[k], {labelled ? "" : "components", io::palette_colour(k), 1.2, io::Dash::solid, 0.95});
+    panel.line(curve.x, curve.components[k],
+               {labelled ? "" : "components", io::palette_colour(k), 1.2, io::Dash::solid, 0.95});
     labelled = true;
   }
   panel.line(curve.x, curve.total, {legend ? "mixture" : "", io::Colour{25, 25, 25}, 2.2, io::Dash::solid, 1});
@@ -166,7 +172,8 @@ inline void draw_fit(kolmo::io::Panel& panel, const FittedRow& row, const FitCur
   const double error = row.density_error;
   char text[64];
   std::snprintf(text, sizeof text, error < 10 && error >= 1e-5 ? "%#.2g" : "%.2g", error);
-  panel.note(curve.low + (note_right ? 0.7 : 0.04) * (curve.high - curve.low), 1.08 * curve.top, "L_{\xe2\x88\x9e} " + std::string(text));
+  panel.note(curve.low + (note_right ? 0.7 : 0.04) * (curve.high - curve.low), 1.08 * curve.top,
+             "L_{\xe2\x88\x9e} " + std::string(text));
 }
 
 /// Panels in a picture.

@@ -37,7 +37,8 @@ void fit_one_density(const char* path) {
 
 int main(int argc, char** argv) {
   if (argc != 2 || argv[1][0] == '-') {
-    std::printf("Fits a mixture to one density with a model and by expectation-maximisation.\nUsage: learned_fit MODEL\n");
+    std::printf(
+        "Fits a mixture to one density with a model and by expectation-maximisation.\nUsage: learned_fit MODEL\n");
     return argc == 2 ? 0 : 2;
   }
   try {

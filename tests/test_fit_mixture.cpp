@@ -24,7 +24,8 @@ namespace {
 std::vector<double> bump(std::size_t points, double mean, double deviation = 1.0) {
   std::vector<double> values;
   for (std::size_t i = 0; i < points; ++i)
-    values.push_back(gmm::normal_density(10.0 * static_cast<double>(i) / static_cast<double>(points - 1), mean, deviation));
+    values.push_back(
+        gmm::normal_density(10.0 * static_cast<double>(i) / static_cast<double>(points - 1), mean, deviation));
   return values;
 }
 
@@ -146,7 +147,8 @@ TEST_CASE("any number of points from 8 up, in any unit") {
       CAPTURE(method, points, result.err);
       REQUIRE(result.code == 0);
       const auto fit = cells(fit_mixture.read("fits.csv"))[1];
-      const double mean = number(fit[1]) * number(fit[4]) + number(fit[2]) * number(fit[5]) + number(fit[3]) * number(fit[6]);
+      const double mean =
+          number(fit[1]) * number(fit[4]) + number(fit[2]) * number(fit[5]) + number(fit[3]) * number(fit[6]);
       CHECK(mean == Approx(4.0).margin(points == 8 ? 0.2 : 0.02));
 
       REQUIRE(fit_mixture("--input in.csv --range 5e-9 6e-9 --output small.csv " + method).code == 0);
@@ -171,8 +173,8 @@ TEST_CASE("bad rows are reported by line and id, stay empty, and do not change t
   nan.replace(nan.rfind(',') + 1, std::string::npos, "nan\n");
   empty_field.replace(empty_field.rfind(',') + 1, std::string::npos, "\n");
   fit_mixture.write("in.csv", header(20) + row("first", good) + row("negative", negative) + letters + nan +
-                                  row("short", bump(19, 5.0)) + row("long", bump(21, 5.0)) + row("zero", zero) + empty_field +
-                                  row("\"quoted, id\"", negative) + "\n" + row("last", bump(20, 6.0)));
+                                  row("short", bump(19, 5.0)) + row("long", bump(21, 5.0)) + row("zero", zero) +
+                                  empty_field + row("\"quoted, id\"", negative) + "\n" + row("last", bump(20, 6.0)));
   fit_mixture.write("good.csv", header(20) + row("first", good) + row("last", bump(20, 6.0)));
   for (const std::string method : {"--method em --components 3", "--model model.safetensors"}) {
     const auto result = fit_mixture("--input in.csv --range 0 10 --output fits.csv " + method);
@@ -205,7 +207,8 @@ TEST_CASE("bad rows are reported by line and id, stay empty, and do not change t
 TEST_CASE("when no row can be fitted the output is empty rows and there is no picture") {
   const Workshop fit_mixture;
   fit_mixture.write("in.csv", header(10) + row("a", std::vector<double>(10, 0.0)));
-  const auto result = fit_mixture("--input in.csv --range 0 10 --method em --components 1 --output fits.csv --picture fit.svg");
+  const auto result =
+      fit_mixture("--input in.csv --range 0 10 --method em --components 1 --output fits.csv --picture fit.svg");
   CHECK(result.code == 3);
   CHECK(fit_mixture.read("fits.csv") == "id,pi1,mu1,sigma1,time_us\na,,,,\n");
   CHECK_FALSE(fit_mixture.has("fit.svg"));
@@ -220,7 +223,9 @@ TEST_CASE("the fits do not depend on the number of threads") {
   for (const std::string method : {"--method em --components 3", "--model model.safetensors"}) {
     std::string reference;
     for (const int threads : {1, 2, 4}) {
-      REQUIRE(fit_mixture("--input in.csv --range 0 10 --output fits.csv --threads " + std::to_string(threads) + " " + method).code == 0);
+      REQUIRE(fit_mixture("--input in.csv --range 0 10 --output fits.csv --threads " + std::to_string(threads) + " " +
+                          method)
+                  .code == 0);
       const std::string fits = without_time(fit_mixture.read("fits.csv"));
       CHECK(std::count(fits.begin(), fits.end(), '\n') == 601);
       if (reference.empty()) reference = fits;
@@ -235,11 +240,13 @@ TEST_CASE("the fits do not depend on the number of threads") {
 
 TEST_CASE("pictures are SVG or PNG by their names") {
   const Workshop fit_mixture;
-  fit_mixture.write("in.csv", header(30) + row("one", bump(30, 3.0)) + row("two", bump(30, 7.0)) + row("three", bump(30, 5.0)));
+  fit_mixture.write("in.csv",
+                    header(30) + row("one", bump(30, 3.0)) + row("two", bump(30, 7.0)) + row("three", bump(30, 5.0)));
   REQUIRE(fit_mixture("--input in.csv --range 0 10 --method em --picture fit.svg").code == 0);
   const std::string svg = fit_mixture.read("fit.svg");
   CHECK(svg.find("<svg") != std::string::npos);
-  for (const char* title : {">one<", ">two<", ">three<", ">here<", "density", "components", "mixture"}) CHECK_THAT(svg, contains(title));
+  for (const char* title : {">one<", ">two<", ">three<", ">here<", "density", "components", "mixture"})
+    CHECK_THAT(svg, contains(title));
   REQUIRE(fit_mixture("--input in.csv --range 0 10 --method em --picture fit.png").code == 0);
   CHECK(fit_mixture.read("fit.png").substr(1, 3) == "PNG");
 }
@@ -266,7 +273,8 @@ TEST_CASE("wrong arguments end with 2, say what was given, and write nothing") {
       {"--input in.csv --range 0 10 --method em --output in.csv", "--output in.csv is the input"},
       {"--input in.csv --range 0 10 --method em --colour red", "--colour"}};
   for (const auto& [arguments, message] : runs) {
-    const auto result = fit_mixture(arguments + (arguments.find("--output") == std::string::npos ? " --output fits.csv" : ""));
+    const auto result =
+        fit_mixture(arguments + (arguments.find("--output") == std::string::npos ? " --output fits.csv" : ""));
     CAPTURE(arguments, result.err);
     CHECK(result.code == 2);
     CHECK_THAT(result.err, contains(message));
@@ -311,7 +319,7 @@ TEST_CASE("files that cannot be used end with 1 and name the file") {
 TEST_CASE("--help explains every option and the exit codes") {
   const auto result = Workshop()("--help");
   CHECK(result.code == 0);
-  for (const char* text : {"--input", "--range MIN MAX", "--method em|lamf", "--components K", "--model FILE", "--output FITS.csv",
-                           "--picture FILE.svg|png", "--threads N", "Exit code: 0"})
+  for (const char* text : {"--input", "--range MIN MAX", "--method em|lamf", "--components K", "--model FILE",
+                           "--output FITS.csv", "--picture FILE.svg|png", "--threads N", "Exit code: 0"})
     CHECK_THAT(result.out, contains(text));
 }

@@ -75,7 +75,8 @@ double largest_difference(const V& a, const V& b) {
 
 struct TemporaryFile {
   std::filesystem::path path;
-  explicit TemporaryFile(const std::string& name) : path(std::filesystem::temp_directory_path() / ("kolmo_" + std::to_string(getpid()) + name)) {}
+  explicit TemporaryFile(const std::string& name)
+      : path(std::filesystem::temp_directory_path() / ("kolmo_" + std::to_string(getpid()) + name)) {}
   ~TemporaryFile() { std::filesystem::remove(path); }
 };
 
@@ -281,7 +282,8 @@ TEST_CASE("a model comes back from its file bit by bit, in either precision") {
   CHECK(same_bits(fit(loaded, densities, grid), fit(model, densities, grid)));
   const auto in_double = fit(load_lamf<D>(file.path), two_normals<D>(grid, 5), grid).mixture.means.to_vector();
   const auto in_float = fit(loaded, densities, grid).mixture.means.to_vector();
-  for (std::size_t i = 0; i < in_float.size(); ++i) CHECK(static_cast<double>(in_float[i]) == Approx(in_double[i]).margin(1e-4));
+  for (std::size_t i = 0; i < in_float.size(); ++i)
+    CHECK(static_cast<double>(in_float[i]) == Approx(in_double[i]).margin(1e-4));
 
   CHECK(load_lamf<F>(file.path, 3).options.components == 3);
   CHECK_THROWS_WITH(load_lamf<F>(file.path, 5), Catch::Contains("fits 3 components, but 5 were asked for"));

@@ -50,9 +50,10 @@ struct FitEmChunk {
     const Shape per_item{batch}, per_point = densities.shape();
     FittedChunk<V> chunk;
     Preprocessed<V>& p = chunk.prepared;
-    p = {V::uninitialized(per_point), V::uninitialized(per_point), V::uninitialized(per_item), V::uninitialized(per_item),
-         V::uninitialized(per_item),  V::uninitialized(per_item),  V::uninitialized(per_item),
-         Preprocessed<V>::Integers::uninitialized(per_item)};
+    p = {V::uninitialized(per_point), V::uninitialized(per_point),
+         V::uninitialized(per_item),  V::uninitialized(per_item),
+         V::uninitialized(per_item),  V::uninitialized(per_item),
+         V::uninitialized(per_item),  Preprocessed<V>::Integers::uninitialized(per_item)};
     PreprocessProblem<T> problem{};
     problem.densities = densities.data();
     problem.count = problem.model_points = grid.points;
@@ -87,9 +88,8 @@ struct FitEmChunk {
 template <PlainTensor V>
 FitReport<V> fit(const EmOptions& em, const V& densities, const Grid& grid, const FitOptions& options = {},
                  const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
-  FitReport<V> report =
-      detail::fit_in_chunks(densities, grid, static_cast<index_t>(em.components), options, offsets,
-                            detail::FitEmChunk<V>{em, options, grid});
+  FitReport<V> report = detail::fit_in_chunks(densities, grid, static_cast<index_t>(em.components), options, offsets,
+                                              detail::FitEmChunk<V>{em, options, grid});
   if (options.measures) add_measures(report, densities, grid, options, offsets);
   return report;
 }

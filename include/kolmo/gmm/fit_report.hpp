@@ -16,7 +16,7 @@ namespace kolmo::gmm {
 /// Doubts about a fit whose status is good; the values of several are added.
 enum class Warning : std::int32_t {
   spike = 1,    ///< the mixture hides mass between the grid points, or has it beyond them (is_spike); needs measures
-  poor = 2,     ///< the distribution function is off by more than FitOptions::poor_distribution_error; needs measures
+  poor = 2,     ///< the trapezoid error exceeds FitOptions::poor_trapezoid_error; needs measures
   unusual = 4,  ///< unlike the densities that learned fitters are trained on; learned fitters only
 };
 
@@ -32,12 +32,11 @@ inline std::string describe_warnings(std::int32_t warnings) {
   return text;
 }
 
-/// What a density of the kind that a learned fitter knows looks like. The defaults span the V5 law
-/// (|skewness| there is positive up to 3.2, excess kurtosis -0.4 to 18.5) with a margin.
+/// Densities of the kind that a learned fitter knows. The defaults hold for 99.8 % of TrainingLaw::broad.
 struct UsualDensity {
-  double least_skewness = -0.5, most_skewness = 3.5;
-  double least_kurtosis = -0.6, most_kurtosis = 20.0;  ///< excess over the normal density
-  double least_cells_per_deviation = 1.0;              ///< below, the samples do not resolve the density
+  double least_skewness = -1.4, most_skewness = 5.0;
+  double least_kurtosis = -1.6, most_kurtosis = 45.0;  ///< excess over the normal density
+  double least_cells_per_deviation = 0.6;              ///< below, the samples do not resolve the density
   double most_mass_lost = 1e-3;                        ///< beyond the model's grid
 };
 
@@ -51,7 +50,9 @@ struct FitOptions {
   double negative_tolerance = 1e-6;
   /// A density that loses more of its mass at the borders of a model's grid is `outside_grid`.
   double most_mass_lost = 0.1;
-  double poor_distribution_error = 0.01;
+  /// Largest difference of the distribution functions, as sums over the grid, of a fit that is not `poor`. Such sums do
+  /// not blame the fit for the width of the cells, as Metrics::distribution_error does.
+  double poor_trapezoid_error = 0.01;
   UsualDensity usual{};
 };
 
@@ -98,8 +99,8 @@ struct UnusualItem {
       fourth += static_cast<double>(w[i]) * square_of_z * square_of_z;
     }
     const double kurtosis = fourth - 3.0;
-    const bool known = third >= usual.least_skewness && third <= usual.most_skewness && kurtosis >= usual.least_kurtosis &&
-                       kurtosis <= usual.most_kurtosis &&
+    const bool known = third >= usual.least_skewness && third <= usual.most_skewness &&
+                       kurtosis >= usual.least_kurtosis && kurtosis <= usual.most_kurtosis &&
                        static_cast<double>(spacing[item]) * usual.least_cells_per_deviation <= 1.0 &&
                        static_cast<double>(mass_lost[item]) <= usual.most_mass_lost;
     unusual[item] = known ? 0 : static_cast<std::int32_t>(Warning::unusual);
@@ -174,7 +175,8 @@ struct MeasuresItem {
     }
     if (warnings == nullptr) return;
     if (is_spike(area[item], divergence[item])) warnings[item] += static_cast<std::int32_t>(Warning::spike);
-    if (!(static_cast<double>(distribution_error[item]) <= poor)) warnings[item] += static_cast<std::int32_t>(Warning::poor);
+    if (!(static_cast<double>(trapezoid_error[item]) <= poor))
+      warnings[item] += static_cast<std::int32_t>(Warning::poor);
   }
 };
 
@@ -199,7 +201,8 @@ FitReport<V> fit_in_chunks(const V& given, const Grid& grid, index_t components,
   using Integers = typename FitReport<V>::Integers;
   check_grid(grid, "fit");
   if (options.chunk < 1)
-    throw ArgumentError("fit: at least one density must be fitted at a time, given a chunk of " + std::to_string(options.chunk));
+    throw ArgumentError("fit: at least one density must be fitted at a time, given a chunk of " +
+                        std::to_string(options.chunk));
   const V densities = as_batch(given, "fit", "densities");
   const index_t batch = densities.extent(0);
   if (densities.extent(1) != grid.points)
@@ -213,12 +216,13 @@ FitReport<V> fit_in_chunks(const V& given, const Grid& grid, index_t components,
     offsets = offsets_given->reshaped(Shape{batch});
   }
   const Shape per_item{batch}, per_component{batch, components};
-  FitReport<V> report{{V::uninitialized(per_component), V::uninitialized(per_component), V::uninitialized(per_component)},
-                      Integers::uninitialized(per_item),
-                      Integers::uninitialized(per_item),
-                      Integers::uninitialized(per_item),
-                      V::uninitialized(per_item),
-                      std::nullopt};
+  FitReport<V> report{
+      {V::uninitialized(per_component), V::uninitialized(per_component), V::uninitialized(per_component)},
+      Integers::uninitialized(per_item),
+      Integers::uninitialized(per_item),
+      Integers::uninitialized(per_item),
+      V::uninitialized(per_item),
+      std::nullopt};
   const T nan = std::numeric_limits<T>::quiet_NaN();
   for (index_t begin = 0; begin < batch; begin += options.chunk) {
     const index_t end = smaller(batch, begin + options.chunk);
@@ -255,10 +259,10 @@ void add_measures(FitReport<V>& report, const V& densities, const Grid& grid, co
   Metrics<V> m = evaluate(densities, grid, report.mixture, offsets.has_value() ? *offsets : V{});
   kolmo::detail::for_each_item<typename V::Backend>(
       report.batch(),
-      detail::MeasuresItem<T>{report.status.data(), options.poor_distribution_error, std::numeric_limits<T>::quiet_NaN(),
+      detail::MeasuresItem<T>{report.status.data(), options.poor_trapezoid_error, std::numeric_limits<T>::quiet_NaN(),
                               m.density_error.mutable_data(), m.distribution_error.mutable_data(),
-                              m.trapezoid_error.mutable_data(), m.cross_entropy.mutable_data(), m.divergence.mutable_data(),
-                              m.area.mutable_data(), m.narrowest.mutable_data(),
+                              m.trapezoid_error.mutable_data(), m.cross_entropy.mutable_data(),
+                              m.divergence.mutable_data(), m.area.mutable_data(), m.narrowest.mutable_data(),
                               fresh ? report.warnings.mutable_data() : nullptr});
   report.measures = std::move(m);
 }

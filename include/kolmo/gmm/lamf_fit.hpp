@@ -47,9 +47,9 @@ struct FitLamfChunk {
     chunk.common_iterations = model.options.iterations;
     chunk.warnings = FittedChunk<V>::Integers::uninitialized(Shape{densities.extent(0)});
     kolmo::detail::for_each_item<typename V::Backend>(
-        densities.extent(0),
-        UnusualItem<T>{chunk.prepared.masses.data(), chunk.prepared.points.data(), chunk.prepared.spacing.data(),
-                       chunk.prepared.mass_lost.data(), model.options.points, options.usual, chunk.warnings.mutable_data()});
+        densities.extent(0), UnusualItem<T>{chunk.prepared.masses.data(), chunk.prepared.points.data(),
+                                            chunk.prepared.spacing.data(), chunk.prepared.mass_lost.data(),
+                                            model.options.points, options.usual, chunk.warnings.mutable_data()});
     return chunk;
   }
 };
@@ -71,9 +71,8 @@ struct ConvertScalar {
 template <PlainTensor V>
 FitReport<V> fit(const Lamf<V>& model, const V& densities, const Grid& grid, const FitOptions& options = {},
                  const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
-  FitReport<V> report =
-      detail::fit_in_chunks(densities, grid, model.options.components, options, offsets,
-                            detail::FitLamfChunk<V>{model, options, grid});
+  FitReport<V> report = detail::fit_in_chunks(densities, grid, model.options.components, options, offsets,
+                                              detail::FitLamfChunk<V>{model, options, grid});
   if (options.measures) add_measures(report, densities, grid, options, offsets);
   return report;
 }
@@ -88,7 +87,8 @@ Lamf<V> load_lamf(const std::filesystem::path& path) {
   const auto stored = arrays.arrays.empty() ? io::dtype_of<T> : arrays.arrays.front().second.dtype;
   if (stored != io::dtype_of<typename Other::Scalar>) return io::model_from_arrays<Lamf<V>>(arrays, path.string());
   const auto other = io::model_from_arrays<Lamf<Other>>(arrays, path.string());
-  return rebind<V>(other, [](const std::string&, FieldKind, const Other& x) { return detail::ConvertScalar::tensor<V>(x); });
+  return rebind<V>(other,
+                   [](const std::string&, FieldKind, const Other& x) { return detail::ConvertScalar::tensor<V>(x); });
 }
 
 /// The same for a program that needs a certain number of components; throws ArgumentError naming both numbers.
