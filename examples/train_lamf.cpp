@@ -86,15 +86,15 @@ template <class State>
 class Recorder {
  public:
   Recorder(const Settings& settings, const gmm::LamfSamples<V>& valid, const std::filesystem::path& checkpoint,
-           index_t total_steps, index_t done)
+           index_t total_steps, const State& start)
       : settings_(settings),
         valid_(valid),
         checkpoint_(checkpoint),
-        progress_(stderr, total_steps, {.label = "training", .unit = "steps"}) {
+        progress_(stderr, total_steps, {.label = "training", .unit = "steps", .already_done = start.step}) {
     const std::vector<std::string> columns{"epoch",         "step",          "learning_rate", "train_loss",
                                            "valid_kl",      "valid_linf",    "valid_median",  "valid_max",
                                            "valid_cdf",     "share_below",   "skipped",       "seconds"};
-    if (!settings.log.empty()) log_.emplace(settings.log, columns, done);
+    if (!settings.log.empty()) log_.emplace(settings.log, columns, start.epoch);
   }
 
   double metric(const gmm::Lamf<V>& model) {
@@ -209,7 +209,7 @@ int run(const Settings& settings) {
     std::printf("model of %lld parameters; %lld steps in %lld epochs\n", static_cast<long long>(parameter_count(model)),
                 static_cast<long long>(steps_per_epoch * settings.epochs), static_cast<long long>(settings.epochs));
 
-  Recorder<decltype(state)> recorder(settings, valid, checkpoint, steps_per_epoch * settings.epochs, state.epoch);
+  Recorder<decltype(state)> recorder(settings, valid, checkpoint, steps_per_epoch * settings.epochs, state);
   const gmm::LamfTrainingLoss loss{settings.loss, settings.supervision};
   const optim::TrainResult result = optim::train(state, optimiser, train, loss, options, recorder);
   if (result.status == optim::TrainStatus::not_finite) {
