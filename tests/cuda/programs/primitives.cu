@@ -226,7 +226,9 @@ std::vector<T> running_sums_in_place(const std::vector<T>& values, index_t rows,
 }
 
 void test_scan() {
-  for (const auto& shape : shapes) {
+  constexpr index_t scans[][2] = {{1, 0},   {1, 1},    {3, 1},    {70, 16},  {5, 17},
+                                  {33, 40}, {2, 1024}, {2, 1025}, {1, 2500}, {1, 16500}};
+  for (const auto& shape : scans) {
     const index_t rows = shape[0], columns = shape[1];
     check::identical(compositions<Cuda>(rows, columns), compositions<Cpu>(rows, columns),
                      "scan of " + text(rows, columns) + " with a combination that does not commute");
