@@ -17,12 +17,12 @@
 
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/nn/mlp.hpp>
+#include <kolmo/ops/reduce.hpp>
 #include <kolmo/optim/adam.hpp>
 #include <kolmo/optim/callbacks.hpp>
 #include <kolmo/optim/samples.hpp>
 #include <kolmo/optim/schedules.hpp>
 #include <kolmo/optim/train.hpp>
-#include <kolmo/ops/reduce.hpp>
 
 using namespace kolmo;
 using Ten = Tensor<float, Cpu>;

@@ -38,9 +38,10 @@ template <class F>
 void expect_layer_norm(const char* name, const F& f, double (*reference)(double), const Shape& shape,
                        const OpOptions& options = {}) {
   const Shape row{shape[-1]};
-  expect_op(name, [&](const auto& x, const auto& g, const auto& b) { return nn::layer_norm(x, g, b, 1e-5, f); },
-            {random_input(shape, 1), random_input(row, 2, 0.5, 1.5), random_input(row, 3)},
-            [&](const Inputs& in) { return normalised(in, 1e-5, reference); }, options);
+  expect_op(
+      name, [&](const auto& x, const auto& g, const auto& b) { return nn::layer_norm(x, g, b, 1e-5, f); },
+      {random_input(shape, 1), random_input(row, 2, 0.5, 1.5), random_input(row, 3)},
+      [&](const Inputs& in) { return normalised(in, 1e-5, reference); }, options);
 }
 
 nn::MlpOptions small() { return {.inputs = 3, .hidden = {6, 5}, .outputs = 2, .layer_norm = true, .dropout = 0.2}; }
@@ -185,7 +186,8 @@ TEST_CASE("forward, reverse and second derivatives of a network in training agre
   const auto loss = [&](const auto& m) { return sum(square(m(x, nn::Pass{Key{3}, true}))); };
   const auto direction = [&](Key key) {
     return rebind<Ten>(net, [&](const std::string& path, FieldKind, const Ten& p) {
-      return nn::normal_values<Ten>(fold_in(key, path.size() * 7 + static_cast<std::uint64_t>(path[path.size() / 2])), p.shape());
+      return nn::normal_values<Ten>(fold_in(key, path.size() * 7 + static_cast<std::uint64_t>(path[path.size() / 2])),
+                                    p.shape());
     });
   };
   const auto inner = [](const auto& a, const auto& b) {

@@ -7,11 +7,11 @@
 
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/nn/mlp.hpp>
+#include <kolmo/ops/reduce.hpp>
 #include <kolmo/optim/adam.hpp>
 #include <kolmo/optim/callbacks.hpp>
 #include <kolmo/optim/samples.hpp>
 #include <kolmo/optim/train.hpp>
-#include <kolmo/ops/reduce.hpp>
 
 using namespace kolmo;
 using kolmo_test::contains;
@@ -46,7 +46,9 @@ struct StopAfter {
   bool on_step(auto& info) const { return info.step < step; }
 };
 
-std::size_t lines(const std::string& text) { return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n')); }
+std::size_t lines(const std::string& text) {
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
 
 }  // namespace
 
@@ -56,16 +58,19 @@ TEST_CASE("the log has a row an epoch or every so many steps, and the asked colu
   auto state = run.start();
   double extra = 0;
   optim::train(state, run.optimiser, run.data, SquaredError{}, run.options, optim::CsvLog(place / "epochs.csv"),
-               optim::CsvLog(place / "steps.csv", {.every_steps = 3, .seconds = true, .extra_columns = {"count"},
-                                                   .extra_values = [&] { return std::vector<double>{++extra}; }}));
+               optim::CsvLog(place / "steps.csv",
+                             {.every_steps = 3, .seconds = true, .extra_columns = {"count"}, .extra_values = [&] {
+                                return std::vector<double>{++extra};
+                              }}));
   const std::string epochs = io::read_text_file(place / "epochs.csv"), steps = io::read_text_file(place / "steps.csv");
   CHECK(lines(epochs) == 3);
   CHECK_THAT(epochs, contains("step,epoch,loss,metric,gradient_norm,learning_rate,skipped\n4,1,"));
   CHECK(lines(steps) == 3);
   CHECK_THAT(steps, contains("skipped,seconds,count\n3,1,"));
   CHECK_THAT(steps, contains("\n6,2,"));
-  CHECK_THROWS_WITH(optim::train(state, run.optimiser, run.data, SquaredError{}, run.options, optim::CsvLog(place / "epochs.csv")),
-                    contains("epochs.csv exists"));
+  CHECK_THROWS_WITH(
+      optim::train(state, run.optimiser, run.data, SquaredError{}, run.options, optim::CsvLog(place / "epochs.csv")),
+      contains("epochs.csv exists"));
   CHECK_THROWS_AS(optim::CsvLog(place / "x.csv", {.every_steps = -1}), ArgumentError);
 }
 
@@ -90,8 +95,9 @@ TEST_CASE("a checkpoint continues the run it belongs to and no other") {
     optim::train(state, run.optimiser, run.data, SquaredError{}, run.options, StopAfter{6}, checkpoint);
   }
   CHECK_THROWS_WITH(optim::Checkpoint(place / "run", "net"), contains("exists"));
-  CHECK_THROWS_WITH(optim::Checkpoint(place / "run", "other", {.start = io::RunStart::resume}).resume(state, run.options),
-                    contains("checkpoint of 'net'") || contains("checkpoint of \"net\""));
+  CHECK_THROWS_WITH(
+      optim::Checkpoint(place / "run", "other", {.start = io::RunStart::resume}).resume(state, run.options),
+      contains("checkpoint of 'net'") || contains("checkpoint of \"net\""));
 
   optim::Checkpoint checkpoint(place / "run", "net", {.start = io::RunStart::resume});
   auto resumed = run.start();

@@ -68,8 +68,8 @@ struct LayerNorm {
   /// Throws ShapeError or ArgumentError unless the parts fit each other.
   void validate() const {
     if (weight.rank() != 1 || !(bias.shape() == weight.shape()))
-      throw ShapeError("LayerNorm: expected a weight and a bias of shape [columns], given " + weight.shape().to_string() +
-                       " and " + bias.shape().to_string());
+      throw ShapeError("LayerNorm: expected a weight and a bias of shape [columns], given " +
+                       weight.shape().to_string() + " and " + bias.shape().to_string());
     if (!(epsilon > 0)) throw ArgumentError("LayerNorm: epsilon must be positive, given " + std::to_string(epsilon));
   }
 
@@ -177,11 +177,12 @@ auto dropout(Key key, const X& x, double probability) {
   using T = ScalarOf<X>;
   check_dropout(probability, "dropout");
   M mask = M::uninitialized(x.shape());
-  const Array<std::uint32_t, 2> words{{static_cast<std::uint32_t>(key.value), static_cast<std::uint32_t>(key.value >> 32)}};
+  const Array<std::uint32_t, 2> words{
+      {static_cast<std::uint32_t>(key.value), static_cast<std::uint32_t>(key.value >> 32)}};
   using Kernel = kolmo::detail::DropoutMaskKernel<T>;
   M::Backend::for_each(divide_up(x.size(), Kernel::elements_per_item),
-                       Kernel{words, static_cast<std::uint32_t>(probability * 0x1p32), static_cast<T>(1 / (1 - probability)),
-                              mask.mutable_data(), x.size()});
+                       Kernel{words, static_cast<std::uint32_t>(probability * 0x1p32),
+                              static_cast<T>(1 / (1 - probability)), mask.mutable_data(), x.size()});
   return record(apply(fn::Multiply{}, value(x), mask), kolmo::detail::MaskPullBack<M>{mask}, x);
 }
 

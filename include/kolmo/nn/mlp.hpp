@@ -12,9 +12,9 @@ namespace kolmo::nn {
 struct MlpOptions {
   index_t inputs = 0;
   std::vector<index_t> hidden = {};  ///< width of every hidden block
-  index_t outputs = 0;          ///< 0: the last hidden block is the output
-  bool layer_norm = false;      ///< between each hidden Linear and its activation
-  double dropout = 0;           ///< after each activation, while training
+  index_t outputs = 0;               ///< 0: the last hidden block is the output
+  bool layer_norm = false;           ///< between each hidden Linear and its activation
+  double dropout = 0;                ///< after each activation, while training
 };
 
 /// The activation is a type; any elementwise functor serves.

@@ -18,9 +18,12 @@ namespace kolmo::optim {
 class ProgressLine {
  public:
   explicit ProgressLine(std::ostream& stream, io::ProgressOptions options = {})
-      : make_([&stream, options](std::int64_t total) { return std::make_unique<io::Progress>(stream, total, options); }) {}
+      : make_([&stream, options](std::int64_t total) {
+          return std::make_unique<io::Progress>(stream, total, options);
+        }) {}
   explicit ProgressLine(std::FILE* stream, io::ProgressOptions options = {})
-      : make_([stream, options](std::int64_t total) { return std::make_unique<io::Progress>(stream, total, options); }) {}
+      : make_(
+            [stream, options](std::int64_t total) { return std::make_unique<io::Progress>(stream, total, options); }) {}
 
   void on_start(auto& info) {
     first_ = info.state.step;
@@ -51,7 +54,7 @@ struct CsvLogOptions {
   index_t every_steps = 0;  ///< 0: a row an epoch
   bool seconds = false;     ///< a column of time, which makes the file of every run different
   io::RunStart start = io::RunStart::fresh;
-  std::vector<std::string> extra_columns = {};            ///< names of further columns
+  std::vector<std::string> extra_columns = {};             ///< names of further columns
   std::function<std::vector<double>()> extra_values = {};  ///< their values when a row is written
 };
 
@@ -87,8 +90,9 @@ class CsvLog {
 
  private:
   void row(auto& info, double metric) {
-    std::vector<double> values{static_cast<double>(info.epoch), info.mean_loss,     metric,
-                               info.gradient_norm,              info.learning_rate, static_cast<double>(info.state.skipped)};
+    std::vector<double> values{
+        static_cast<double>(info.epoch),        info.mean_loss, metric, info.gradient_norm, info.learning_rate,
+        static_cast<double>(info.state.skipped)};
     if (options_.seconds) values.push_back(info.seconds);
     if (options_.extra_values) {
       const std::vector<double> extra = options_.extra_values();

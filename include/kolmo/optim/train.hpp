@@ -33,10 +33,10 @@ struct TrainInfo {
   double mean_loss = 0;      ///< over the epoch so far
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
-  double seconds = 0;        ///< since this run began
-  bool skipped = false;      ///< the last batch changed nothing: its loss or gradient was not finite
+  double seconds = 0;    ///< since this run began
+  bool skipped = false;  ///< the last batch changed nothing: its loss or gradient was not finite
   double metric = std::numeric_limits<double>::quiet_NaN();  ///< of the epoch; its mean loss without such a callback
-  bool improved = false;     ///< the epoch was the best so far
+  bool improved = false;                                     ///< the epoch was the best so far
 };
 
 enum class TrainStatus {
@@ -263,9 +263,8 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
 /// Trains a model from its present weights. On return it holds the best weights when early stopping is on, else the
 /// averaged ones when ema_decay is set, else the last.
 template <class M, class O, class Data, class Loss, class... C>
-  requires(!IsTrainState<M>::value)
-TrainResult train(M& model, const O& optimiser, const Data& data, const Loss& loss, const TrainOptions& options,
-                  C&&... callbacks) {
+requires(!IsTrainState<M>::value) TrainResult train(M& model, const O& optimiser, const Data& data, const Loss& loss,
+                                                    const TrainOptions& options, C&&... callbacks) {
   auto state = start_training(model, optimiser, options);
   const TrainResult result = train(state, optimiser, data, loss, options, callbacks...);
   model = state.best.model ? *state.best.model : evaluated_model(state, options);

@@ -23,9 +23,9 @@ struct TrainOptions {
   /// A batch is cut into this many parts, whose gradients are computed in parallel and added in order. The result
   /// depends on this number, not on the number of threads.
   index_t shards = 1;
-  double clip_norm = 0;      ///< largest norm of the gradient; 0: no limit
-  index_t max_skips = 20;    ///< steps in a row without a finite loss and gradient after which the training ends
-  double ema_decay = 0;      ///< average of the weights, used for metrics and as the best model; 0: none
+  double clip_norm = 0;    ///< largest norm of the gradient; 0: no limit
+  index_t max_skips = 20;  ///< steps in a row without a finite loss and gradient after which the training ends
+  double ema_decay = 0;    ///< average of the weights, used for metrics and as the best model; 0: none
   std::optional<EarlyStopping> early_stopping = {};
   std::function<double(index_t)> schedule = {};  ///< learning rate; empty: the optimiser's own
   ScheduleUnit schedule_unit = ScheduleUnit::epoch;
@@ -43,7 +43,7 @@ struct TrainState {
   index_t step = 0;           ///< batches used
   index_t skipped = 0;        ///< batches whose loss or gradient was not finite
   index_t skipped_in_a_row = 0;
-  double loss_sum = 0;        ///< over the current epoch, skipped batches left out
+  double loss_sum = 0;  ///< over the current epoch, skipped batches left out
   index_t loss_count = 0;
   double last_loss = 0;  ///< of the last batch
   double last_gradient_norm = 0;
@@ -88,8 +88,7 @@ auto start_training(const M& model, const O& optimiser, const TrainOptions& opti
 
 /// The order of the samples in an epoch, counted from 1.
 inline std::vector<index_t> sample_order(const TrainOptions& options, index_t epoch, index_t samples) {
-  if (options.shuffle)
-    return permutation(fold_in(fold_in(options.key, 1), static_cast<std::uint64_t>(epoch)), samples);
+  if (options.shuffle) return permutation(fold_in(fold_in(options.key, 1), static_cast<std::uint64_t>(epoch)), samples);
   std::vector<index_t> order(static_cast<std::size_t>(samples));
   for (index_t i = 0; i < samples; ++i) order[static_cast<std::size_t>(i)] = i;
   return order;
