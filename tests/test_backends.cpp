@@ -177,9 +177,11 @@ TEMPLATE_TEST_CASE("gemm computes alpha op(A) op(B) + beta C for padded and batc
           for (index_t l = 0; l < k; ++l) {
             const auto ia = s * call.batch_stride_a + (ta ? l * call.leading_a + i : i * call.leading_a + l);
             const auto ib = tb ? j * call.leading_b + l : l * call.leading_b + j;
-            sum += static_cast<double>(a[static_cast<std::size_t>(ia)]) * static_cast<double>(b[static_cast<std::size_t>(ib)]);
+            sum += static_cast<double>(a[static_cast<std::size_t>(ia)]) *
+                   static_cast<double>(b[static_cast<std::size_t>(ib)]);
           }
-          const double expected = static_cast<double>(alpha) * sum + static_cast<double>(beta) * static_cast<double>(before[at]);
+          const double expected =
+              static_cast<double>(alpha) * sum + static_cast<double>(beta) * static_cast<double>(before[at]);
           worst = std::max(worst, std::abs(static_cast<double>(c[at]) - expected));
         }
     const double epsilon = std::is_same_v<T, float> ? 0x1p-23 : 0x1p-52;
@@ -187,7 +189,8 @@ TEMPLATE_TEST_CASE("gemm computes alpha op(A) op(B) + beta C for padded and batc
   };
   for (const bool ta : {false, true})
     for (const bool tb : {false, true})
-      for (const auto& [m, n, k] : {std::array<index_t, 3>{1, 1, 1}, {3, 5, 4}, {1, 9, 16}, {33, 1, 7}, {40, 70, 65}, {5, 3, 0}}) {
+      for (const auto& [m, n, k] :
+           {std::array<index_t, 3>{1, 1, 1}, {3, 5, 4}, {1, 9, 16}, {33, 1, 7}, {40, 70, 65}, {5, 3, 0}}) {
         check(Cpu{}, m, n, k, ta, tb, T(1), T(0));
         check(Cpu{}, m, n, k, ta, tb, T(-0.5), T(2));
         check(CpuBlas{}, m, n, k, ta, tb, T(1), T(0));
@@ -201,7 +204,8 @@ TEST_CASE("a large product is split into tiles that do not depend on the threads
     using V = Tensor<float, decltype(backend)>;
     const ThreadCount guard(count);
     const auto a = random_values<float>(300 * 500, 1), b = random_values<float>(500 * 700, 2);
-    return matmul(V::from(std::span<const float>(a), {300, 500}), V::from(std::span<const float>(b), {500, 700})).to_vector();
+    return matmul(V::from(std::span<const float>(a), {300, 500}), V::from(std::span<const float>(b), {500, 700}))
+        .to_vector();
   };
   const auto once = run(Cpu{}, 1);
   for (const int count : {2, 3, 4, 7}) REQUIRE(run(Cpu{}, count) == once);

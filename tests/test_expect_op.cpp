@@ -11,13 +11,13 @@ namespace {
 
 /// x^3 with mistakes to choose from.
 struct Mistakes {
-  double value = 1;         // factor on the value
-  double gradient = 1;      // ... on the reverse rule
-  double tangent = 1;       // ... on the tangent
-  double curvature = 1;     // ... on the tangent of the gradient
+  double value = 1;          // factor on the value
+  double gradient = 1;       // ... on the reverse rule
+  double tangent = 1;        // ... on the tangent
+  double curvature = 1;      // ... on the tangent of the gradient
   bool device_only = false;  // ... only on FakeDevice
   bool single_only = false;  // ... only in float
-  bool threads = false;     // the last bit depends on the number of threads
+  bool threads = false;      // the last bit depends on the number of threads
   bool shape_error_of_jets = false;
 };
 
@@ -30,7 +30,8 @@ struct CubePullBack {
     G result = apply(fn::Multiply{}, g, apply(fn::Square{}, x));
     result = apply(fn::MultiplyConstant<typename G::Scalar>{static_cast<typename G::Scalar>(3 * gradient)}, result);
     if constexpr (JetLike<G>)
-      result.tangent = apply(fn::MultiplyConstant<typename G::Scalar>{static_cast<typename G::Scalar>(curvature)}, result.tangent);
+      result.tangent =
+          apply(fn::MultiplyConstant<typename G::Scalar>{static_cast<typename G::Scalar>(curvature)}, result.tangent);
     return std::make_tuple(result);
   }
 };

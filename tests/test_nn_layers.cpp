@@ -198,7 +198,7 @@ TEST_CASE("forward, reverse and second derivatives of a network in training agre
   CHECK(jvp(loss, net, u).tangent.item() == Approx(inner(result.gradient, u)).epsilon(1e-12));
   CHECK(inner(hvp(loss, net, u), v) == Approx(inner(hvp(loss, net, v), u)).epsilon(1e-11));
 
-  const double h = 1e-5;
+  const double h = 1e-6;
   const auto shifted = [&](double t) {
     auto m = net;
     visit_parameters([&](const std::string&, Ten& p, const Ten& d) { p = p + t * d; }, m, u);

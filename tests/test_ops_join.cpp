@@ -62,8 +62,11 @@ TEST_CASE("split cuts an axis into parts that join to the whole") {
 }
 
 TEST_CASE("pad surrounds with a constant whose derivative is zero") {
-  expect_op("pad", [](const auto& x) { return pad(x, {{0, 1, 1}, {-1, 2, 3}}, 7); }, {random_input({2, 3}, 8)},
-            oracle([](const XArray& x) {
+  expect_op("pad",
+            [](const auto& x) {
+              return pad(x, {{0, 1, 1}, {-1, 2, 3}}, 7);
+            },
+            {random_input({2, 3}, 8)}, oracle([](const XArray& x) {
               XArray y = 7.0 * xt::ones<double>({4, 8});
               xt::view(y, xt::range(1, 3), xt::range(2, 5)) = x;
               return y;

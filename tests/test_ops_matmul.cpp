@@ -16,7 +16,8 @@ constexpr OpChecks products{.gemm = true};
 
 /// [batch, m, k] times [batch, k, n] one by one; an operand without a batch is shared.
 Result multiply_each(const Inputs& in) {
-  const auto batch = std::max(in[0].shape.rank() == 3 ? in[0].shape[0] : 1, in[1].shape.rank() == 3 ? in[1].shape[0] : 1);
+  const auto batch =
+      std::max(in[0].shape.rank() == 3 ? in[0].shape[0] : 1, in[1].shape.rank() == 3 ? in[1].shape[0] : 1);
   Result y{{batch, in[0].shape[-2], in[1].shape[-1]}, {}};
   for (index_t s = 0; s < batch; ++s) {
     const auto matrix = [&](const Input& x) {
@@ -30,8 +31,9 @@ Result multiply_each(const Inputs& in) {
   return y;
 }
 
-const std::vector<BadShapes> bad{{{Shape{2, 3}, Shape{2, 3}}}, {{Shape{3}, Shape{3, 2}}},       {{Shape{2, 3}, Shape{3}}},
-                                 {{Shape{}, Shape{3, 2}}},     {{Shape{2, 2, 3}, Shape{3, 3, 2}}}, {{Shape{2, 0}, Shape{1, 2}}}};
+const std::vector<BadShapes> bad{{{Shape{2, 3}, Shape{2, 3}}},       {{Shape{3}, Shape{3, 2}}},
+                                 {{Shape{2, 3}, Shape{3}}},          {{Shape{}, Shape{3, 2}}},
+                                 {{Shape{2, 2, 3}, Shape{3, 3, 2}}}, {{Shape{2, 0}, Shape{1, 2}}}};
 
 }  // namespace
 
@@ -46,23 +48,24 @@ TEST_CASE("leading axes are batches and broadcast") {
   expect_op<products>("matmul, batch times batch", [](const auto& a, const auto& b) { return matmul(a, b); },
                       {random_input({2, 3, 2}, 5), random_input({2, 2, 3}, 6)}, multiply_each,
                       {.large = {{random_input({30, 9, 20}, 7), random_input({30, 20, 11}, 8)}}});
-  expect_op<products>("matmul, batch times matrix", [](const auto& a, const auto& b) { return matmul(a, b); },
-                      {random_input({3, 2, 4}, 9), random_input({4, 2}, 10)}, multiply_each);
-  expect_op<products>("matmul, matrix times batch", [](const auto& a, const auto& b) { return matmul(a, b); },
-                      {random_input({2, 3}, 11), random_input({3, 3, 2}, 12)}, multiply_each);
+  expect_op<products>(
+      "matmul, batch times matrix", [](const auto& a, const auto& b) { return matmul(a, b); },
+      {random_input({3, 2, 4}, 9), random_input({4, 2}, 10)}, multiply_each);
+  expect_op<products>(
+      "matmul, matrix times batch", [](const auto& a, const auto& b) { return matmul(a, b); },
+      {random_input({2, 3}, 11), random_input({3, 3, 2}, 12)}, multiply_each);
 }
 
 TEST_CASE("affine is a product and a bias in one operation") {
-  expect_op<products>("affine", [](const auto& x, const auto& w, const auto& b) { return affine(x, w, b); },
-                      {random_input({5, 3}, 13), random_input({3, 4}, 14), random_input({4}, 15)},
-                      oracle3([](const XArray& x, const XArray& w, const XArray& b) {
-                        return XArray(xt::linalg::dot(x, w) + b);
-                      }),
-                      {.bad = {{{Shape{5, 3}, Shape{3, 4}, Shape{3}}},
-                               {{Shape{5, 3}, Shape{3, 4}, Shape{1, 4}}},
-                               {{Shape{5, 3}, Shape{3, 4}, Shape{}}},
-                               {{Shape{5, 2}, Shape{3, 4}, Shape{4}}},
-                               {{Shape{3}, Shape{3, 4}, Shape{4}}}}});
+  expect_op<products>(
+      "affine", [](const auto& x, const auto& w, const auto& b) { return affine(x, w, b); },
+      {random_input({5, 3}, 13), random_input({3, 4}, 14), random_input({4}, 15)},
+      oracle3([](const XArray& x, const XArray& w, const XArray& b) { return XArray(xt::linalg::dot(x, w) + b); }),
+      {.bad = {{{Shape{5, 3}, Shape{3, 4}, Shape{3}}},
+               {{Shape{5, 3}, Shape{3, 4}, Shape{1, 4}}},
+               {{Shape{5, 3}, Shape{3, 4}, Shape{}}},
+               {{Shape{5, 2}, Shape{3, 4}, Shape{4}}},
+               {{Shape{3}, Shape{3, 4}, Shape{4}}}}});
 }
 
 TEST_CASE("products of empty and of one-element matrices") {

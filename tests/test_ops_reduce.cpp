@@ -21,8 +21,13 @@ const OpOptions usual{.bad = {{{Shape{}}}}, .large = large};
 }  // namespace
 
 TEST_CASE("sum and mean fold the axes that are named") {
-  expect_op("sum", [](const auto& v) { return sum(v, {0, -1}); }, {x},
-            oracle([](const XArray& v) { return XArray(xt::sum(v, {0, 2})); }),
+  expect_op("sum",
+            [](const auto& v) {
+              return sum(v, {0, -1});
+            },
+            {x}, oracle([](const XArray& v) {
+              return XArray(xt::sum(v, {0, 2}));
+            }),
             {.bad = {{{Shape{}}}, {{Shape{3}}}}, .large = large});
   expect_op("sum of all", [](const auto& v) { return sum(v); }, {x},
             oracle([](const XArray& v) { return XArray(xt::sum(v)); }), {.large = large});
@@ -39,8 +44,9 @@ TEST_CASE("sum and mean fold the axes that are named") {
 TEST_CASE("extrema along an axis or of all") {
   // Small steps stay on one side of the kinks.
   const OpOptions exact{.step = 1e-5, .bad = {{{Shape{}}}, {{Shape{0, 2}}}}, .large = large};
-  expect_op("max", [](const auto& v) { return max(v, 0); }, {x},
-            oracle([](const XArray& v) { return XArray(xt::amax(v, {0})); }), exact);
+  expect_op(
+      "max", [](const auto& v) { return max(v, 0); }, {x},
+      oracle([](const XArray& v) { return XArray(xt::amax(v, {0})); }), exact);
   expect_op("min", [](const auto& v) { return min(v, -1, true); }, {x},
             oracle([](const XArray& v) { return XArray(xt::amin(v, {2}, xt::keep_dims)); }),
             {.step = 1e-5, .bad = {{{Shape{}}}, {{Shape{2, 0}}}}});
@@ -76,16 +82,18 @@ TEST_CASE("logsumexp and softmax along an axis") {
   expect_op("logsumexp", [](const auto& v) { return logsumexp(v, 1); }, {x},
             oracle([](const XArray& v) { return XArray(xt::log(xt::sum(xt::exp(v), {1}))); }),
             {.bad = {{{Shape{2}}}, {{Shape{2, 0}}}}, .large = large});
-  expect_op("softmax", [](const auto& v) { return softmax(v, -1); }, {x}, oracle([](const XArray& v) {
-              const XArray e = xt::exp(v), total = xt::sum(e, {2}, xt::keep_dims);
-              return XArray(e / total);
-            }),
-            usual);
-  expect_op("log_softmax", [](const auto& v) { return log_softmax(v, 0); }, {x}, oracle([](const XArray& v) {
-              const XArray total = xt::sum(XArray(xt::exp(v)), {0}, xt::keep_dims);
-              return XArray(v - xt::log(total));
-            }),
-            usual);
+  expect_op(
+      "softmax", [](const auto& v) { return softmax(v, -1); }, {x}, oracle([](const XArray& v) {
+        const XArray e = xt::exp(v), total = xt::sum(e, {2}, xt::keep_dims);
+        return XArray(e / total);
+      }),
+      usual);
+  expect_op(
+      "log_softmax", [](const auto& v) { return log_softmax(v, 0); }, {x}, oracle([](const XArray& v) {
+        const XArray total = xt::sum(XArray(xt::exp(v)), {0}, xt::keep_dims);
+        return XArray(v - xt::log(total));
+      }),
+      usual);
 }
 
 TEMPLATE_TEST_CASE("logsumexp and softmax do not overflow", "", float, double) {
@@ -100,10 +108,12 @@ TEMPLATE_TEST_CASE("logsumexp and softmax do not overflow", "", float, double) {
 }
 
 TEST_CASE("norms and inner products") {
-  expect_op("norm", [](const auto& v) { return norm(v, {-1}); }, {x},
-            oracle([](const XArray& v) { return XArray(xt::sqrt(xt::sum(v * v, {2}))); }), usual);
+  expect_op(
+      "norm", [](const auto& v) { return norm(v, {-1}); }, {x},
+      oracle([](const XArray& v) { return XArray(xt::sqrt(xt::sum(v * v, {2}))); }), usual);
   expect_op("norm_l1", [](const auto& v) { return norm_l1(v, {0}, true); }, {x},
-            oracle([](const XArray& v) { return XArray(xt::sum(xt::abs(v), {0}, xt::keep_dims)); }), {.step = 1e-5, .large = large});
+            oracle([](const XArray& v) { return XArray(xt::sum(xt::abs(v), {0}, xt::keep_dims)); }),
+            {.step = 1e-5, .large = large});
   expect_op("norm_max", [](const auto& v) { return norm_max(v, 1); }, {x},
             oracle([](const XArray& v) { return XArray(xt::amax(xt::abs(v), {1})); }),
             {.step = 1e-5, .bad = {{{Shape{2}}}, {{Shape{2, 0}}}}});

@@ -87,8 +87,7 @@ struct Silu {
 struct Gelu {
   template <class S>
   KOLMO_HD S operator()(S x) const {
-    using T = decltype(value_of(x));
-    return x * (erf(x * T(0.70710678118654752440)) + 1) / 2;
+    return x * (erf(x * S(0.70710678118654752440)) + 1) / 2;
   }
 };
 
