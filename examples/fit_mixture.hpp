@@ -85,9 +85,11 @@ inline void print_table(const std::vector<FittedRow>& rows, std::size_t most) {
   }
 }
 
-/// Cuts a text to a width on the page.
+/// Cuts a text to a width on the page: parts before a comma first, then the end.
 inline std::string fitting(std::string text, double width, double size) {
   using kolmo::io::detail::text_width;
+  for (std::size_t comma; text_width(text, size) > width && (comma = text.find(", ")) != std::string::npos;)
+    text.erase(0, comma + 2);
   if (text_width(text, size) <= width) return text;
   while (!text.empty() && text_width(text + "...", size) > width) {
     // Bytes 10xxxxxx continue a character of UTF-8.

@@ -48,8 +48,8 @@ struct FitEmChunk {
     using T = typename V::Scalar;
     const index_t batch = densities.extent(0);
     const Shape per_item{batch}, per_point = densities.shape();
-    FittedChunk<V> chunk;
-    Preprocessed<V>& p = chunk.prepared;
+    FittedChunk<V> fitted;
+    Preprocessed<V>& p = fitted.prepared;
     p = {V::uninitialized(per_point), V::uninitialized(per_point),
          V::uninitialized(per_item),  V::uninitialized(per_item),
          V::uninitialized(per_item),  V::uninitialized(per_item),
@@ -71,11 +71,11 @@ struct FitEmChunk {
     problem.status = p.status.mutable_data();
     // A floor in units of the input must be compared in units of the input.
     kolmo::detail::for_each_item<typename V::Backend>(batch, EmInputItem<T>{problem, !(em.deviation_floor > 0.0)});
-    EmFit<V> fitted = fit_em(p.masses, p.points, em);
-    chunk.mixture = fitted.mixture;
-    chunk.status = fitted.status;
-    chunk.iterations = fitted.iterations;
-    return chunk;
+    EmFit<V> em_fit = fit_em(p.masses, p.points, em);
+    fitted.mixture = em_fit.mixture;
+    fitted.status = em_fit.status;
+    fitted.iterations = em_fit.iterations;
+    return fitted;
   }
 };
 

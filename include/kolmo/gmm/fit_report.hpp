@@ -226,18 +226,18 @@ FitReport<V> fit_in_chunks(const V& given, const Grid& grid, index_t components,
   const T nan = std::numeric_limits<T>::quiet_NaN();
   for (index_t begin = 0; begin < batch; begin += options.chunk) {
     const index_t end = smaller(batch, begin + options.chunk);
-    const FittedChunk<V> chunk =
+    const FittedChunk<V> fitted =
         fit_chunk(slice(densities, 0, begin, end).contiguous(),
                   offsets.has_value() ? std::optional<V>(slice(*offsets, 0, begin, end).contiguous()) : std::nullopt);
-    const Mixture<V> mixture = to_input_units(chunk.mixture, chunk.prepared);
+    const Mixture<V> mixture = to_input_units(fitted.mixture, fitted.prepared);
     const V weights = mixture.weights.contiguous();
     kolmo::detail::for_each_item<B>(
         end - begin,
-        ReportItem<T>{weights.data(), mixture.means.data(), mixture.deviations.data(), chunk.prepared.mass_lost.data(),
-                      chunk.prepared.status.data(), chunk.status.has_value() ? chunk.status.data() : nullptr,
-                      chunk.iterations.has_value() ? chunk.iterations.data() : nullptr,
-                      chunk.warnings.has_value() ? chunk.warnings.data() : nullptr,
-                      static_cast<std::int32_t>(chunk.common_iterations), static_cast<int>(components), nan,
+        ReportItem<T>{weights.data(), mixture.means.data(), mixture.deviations.data(), fitted.prepared.mass_lost.data(),
+                      fitted.prepared.status.data(), fitted.status.has_value() ? fitted.status.data() : nullptr,
+                      fitted.iterations.has_value() ? fitted.iterations.data() : nullptr,
+                      fitted.warnings.has_value() ? fitted.warnings.data() : nullptr,
+                      static_cast<std::int32_t>(fitted.common_iterations), static_cast<int>(components), nan,
                       report.mixture.weights.mutable_data() + begin * components,
                       report.mixture.means.mutable_data() + begin * components,
                       report.mixture.deviations.mutable_data() + begin * components,

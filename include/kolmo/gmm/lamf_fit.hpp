@@ -41,16 +41,16 @@ struct FitLamfChunk {
 
   FittedChunk<V> operator()(const V& densities, const std::optional<V>& offsets) const {
     using T = typename V::Scalar;
-    FittedChunk<V> chunk;
-    chunk.prepared = preprocess(densities, grid, lamf_preparation(model.options, options), offsets);
-    chunk.mixture = to_mixture(model(lamf_input(chunk.prepared)));
-    chunk.common_iterations = model.options.iterations;
-    chunk.warnings = FittedChunk<V>::Integers::uninitialized(Shape{densities.extent(0)});
+    FittedChunk<V> fitted;
+    fitted.prepared = preprocess(densities, grid, lamf_preparation(model.options, options), offsets);
+    fitted.mixture = to_mixture(model(lamf_input(fitted.prepared)));
+    fitted.common_iterations = model.options.iterations;
+    fitted.warnings = FittedChunk<V>::Integers::uninitialized(Shape{densities.extent(0)});
     kolmo::detail::for_each_item<typename V::Backend>(
-        densities.extent(0), UnusualItem<T>{chunk.prepared.masses.data(), chunk.prepared.points.data(),
-                                            chunk.prepared.spacing.data(), chunk.prepared.mass_lost.data(),
-                                            model.options.points, options.usual, chunk.warnings.mutable_data()});
-    return chunk;
+        densities.extent(0), UnusualItem<T>{fitted.prepared.masses.data(), fitted.prepared.points.data(),
+                                            fitted.prepared.spacing.data(), fitted.prepared.mass_lost.data(),
+                                            model.options.points, options.usual, fitted.warnings.mutable_data()});
+    return fitted;
   }
 };
 
