@@ -125,6 +125,7 @@ struct CheckpointOptions {
   index_t every_steps = 0;   ///< 0: not inside epochs
   bool keep_best = false;    ///< also keep the state of the epoch with the lowest metric
   io::RunStart start = io::RunStart::fresh;
+  std::map<std::string, std::string> settings = {};  ///< whatever else decides the bits of the run, by name
 };
 
 /// Saves the whole training state into a directory, atomically. A directory belongs to one run at a time: hold an
@@ -146,7 +147,7 @@ class Checkpoint {
     const auto last = keeper_.load_last();
     if (!last) return false;
     const std::string source = keeper_.last_path().string();
-    const auto expected = run_identity(options);
+    const auto expected = identity(options);
     std::string problems;
     for (const auto& [key, text] : expected) {
       const auto found = last->state.metadata.find(key);
@@ -182,10 +183,16 @@ class Checkpoint {
  private:
   void save(auto& info, std::optional<double> metric) {
     io::NamedArrays arrays = io::to_arrays(info.state);
-    arrays.metadata.merge(run_identity(info.options));
+    arrays.metadata.merge(identity(info.options));
     keeper_.save(info.step, std::move(arrays), metric);
     saved_step_ = info.step;
     saved_epoch_ = info.state.epoch;
+  }
+
+  std::map<std::string, std::string> identity(const TrainOptions& options) const {
+    auto result = run_identity(options);
+    for (const auto& [name, text] : options_.settings) result["train:" + name] = text;
+    return result;
   }
 
   CheckpointOptions options_;
