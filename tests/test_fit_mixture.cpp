@@ -141,7 +141,7 @@ TEST_CASE("the output has one row per density with weights, means, deviations an
 TEST_CASE("any number of points from 8 up, in any unit") {
   const Workshop fit_mixture;
   for (const std::string method : {"--method em --components 3", "--model model.safetensors"}) {
-    for (const std::size_t points : {8, 41, 96, 700}) {
+    for (const std::size_t points : {8u, 41u, 96u, 700u}) {
       fit_mixture.write("in.csv", header(points) + row("a", bump(points, 4.0)));
       const auto result = fit_mixture("--input in.csv --range 0 10 --output fits.csv " + method);
       CAPTURE(method, points, result.err);
