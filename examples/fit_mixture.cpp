@@ -1,4 +1,7 @@
 // Fits Gaussian mixtures to densities in a CSV file, by the learned fitter (LAMF) or by expectation-maximisation.
+//
+// test: --input @examples@/data/densities.csv --range -15 15 --output fits.csv --picture fits.svg
+// test: --input @examples@/data/densities.csv --range -15 15 --method em --components 3 --picture fits.png --threads 2
 
 #include <CLI/CLI.hpp>
 #include <chrono>
