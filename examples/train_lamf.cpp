@@ -8,16 +8,15 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include <kolmo/gmm/lamf_train.hpp>
-#include <kolmo/io/checkpoint.hpp>
-#include <kolmo/io/csv_log.hpp>
 #include <kolmo/io/lock.hpp>
-#include <kolmo/io/progress.hpp>
 #include <kolmo/io/tree.hpp>
 #include <kolmo/optim/adam.hpp>
+#include <kolmo/optim/callbacks.hpp>
 #include <kolmo/optim/schedules.hpp>
 #include <kolmo/optim/train.hpp>
 
@@ -57,122 +56,93 @@ const std::map<std::string, gmm::Supervision> supervisions{{"final", gmm::Superv
 
 const std::map<std::string, gmm::TrainingLaw> laws{{"v5", gmm::TrainingLaw::v5}, {"broad", gmm::TrainingLaw::broad}};
 
-/// Everything that decides the result. A run resumes only under the settings that it began with.
+/// What decides the result beside the options of the training loop. A run resumes only under the same.
 std::map<std::string, std::string> recipe(const Settings& s) {
   using io::to_text;
-  return {{"recipe.train", std::to_string(s.train)},
-          {"recipe.valid", std::to_string(s.valid)},
-          {"recipe.epochs", std::to_string(s.epochs)},
-          {"recipe.seed", std::to_string(s.seed)},
-          {"recipe.law", s.law == gmm::TrainingLaw::v5 ? "v5" : "broad"},
-          {"recipe.batch", std::to_string(s.batch)},
-          {"recipe.shards", std::to_string(s.shards)},
-          {"recipe.patience", std::to_string(s.patience)},
-          {"recipe.warm_up", std::to_string(s.warm_up)},
-          {"recipe.learning_rate", to_text(s.learning_rate)},
-          {"recipe.weight_decay", to_text(s.weight_decay)},
-          {"recipe.clip_norm", to_text(s.clip_norm)},
-          {"recipe.l2", to_text(s.loss.l2)},
-          {"recipe.soft_max", to_text(s.loss.soft_max)},
-          {"recipe.alpha", to_text(s.loss.alpha)},
-          {"recipe.top", to_text(s.loss.top)},
-          {"recipe.moments", to_text(s.loss.moments)},
-          {"recipe.convex", s.loss.convex ? "1" : "0"},
-          {"recipe.supervision", std::to_string(static_cast<int>(s.supervision))}};
+  return {{"law", s.law == gmm::TrainingLaw::v5 ? "v5" : "broad"},
+          {"train", std::to_string(s.train)},
+          {"valid", std::to_string(s.valid)},
+          {"epochs", std::to_string(s.epochs)},
+          {"seed", std::to_string(s.seed)},
+          {"warm_up", std::to_string(s.warm_up)},
+          {"learning_rate", to_text(s.learning_rate)},
+          {"weight_decay", to_text(s.weight_decay)},
+          {"l2", to_text(s.loss.l2)},
+          {"soft_max", to_text(s.loss.soft_max)},
+          {"alpha", to_text(s.loss.alpha)},
+          {"top", to_text(s.loss.top)},
+          {"moments", to_text(s.loss.moments)},
+          {"convex", s.loss.convex ? "1" : "0"},
+          {"supervision", std::to_string(static_cast<int>(s.supervision))}};
 }
 
-/// Validation, log, progress and checkpoints of one run.
-template <class State>
-class Recorder {
- public:
-  Recorder(const Settings& settings, const gmm::LamfSamples<V>& valid, const std::filesystem::path& checkpoint,
-           index_t total_steps, index_t done)
-      : settings_(settings),
-        valid_(valid),
-        checkpoint_(checkpoint),
-        progress_(stderr, total_steps, {.label = "training", .unit = "steps"}) {
-    const std::vector<std::string> columns{"epoch",         "step",          "learning_rate", "train_loss",
-                                           "valid_kl",      "valid_linf",    "valid_median",  "valid_max",
-                                           "valid_cdf",     "share_below",   "skipped",       "seconds"};
-    if (!settings.log.empty()) log_.emplace(settings.log, columns, done);
-  }
+/// Judges every epoch by the mean density error over the validation densities, and says so.
+struct Validation {
+  const gmm::LamfSamples<V>& samples;
+  bool quiet;
+  gmm::LamfScores scores{};
 
   double metric(const gmm::Lamf<V>& model) {
-    scores_ = evaluate(model, valid_);
-    return scores_.density_error;
+    scores = evaluate(model, samples);
+    return scores.density_error;
   }
-
-  void on_step(const auto& info) {
-    if (!settings_.quiet) progress_.update(info.step, {{"epoch", static_cast<double>(info.epoch)}, {"loss", info.mean_loss}});
-    if (info.step % settings_.checkpoint_every == 0 && info.step_in_epoch < info.steps_per_epoch) save(info.state);
-  }
-
-  void on_epoch(const auto& info) {
-    if (log_) {
-      log_->append(info.epoch, {static_cast<double>(info.step), info.learning_rate, info.mean_loss, scores_.divergence,
-                                scores_.density_error, scores_.median_error, scores_.largest_error,
-                                scores_.distribution_error, scores_.share_below,
-                                static_cast<double>(info.state.skipped), info.seconds});
-      log_->sync();
-    }
-    save(info.state);
-    if (!settings_.quiet)
-      std::printf("epoch %3lld  loss %.5f  validation: KL %.2e  density error %.5f (median %.5f, below 0.01: %.1f %%)%s  %.0f s\n",
-                  static_cast<long long>(info.epoch), info.mean_loss, scores_.divergence, scores_.density_error,
-                  scores_.median_error, 100 * scores_.share_below, info.improved ? "  best" : "", info.seconds);
+  void on_epoch(const auto& info) const {
+    if (quiet) return;
+    std::printf("epoch %3lld  loss %.5f  validation: KL %.2e  density error %.5f (median %.5f, below 0.01: %.1f %%)%s  %.0f s\n",
+                static_cast<long long>(info.epoch), info.mean_loss, scores.divergence, scores.density_error,
+                scores.median_error, 100 * scores.share_below, info.improved ? "  best" : "", info.seconds);
     std::fflush(stdout);
   }
-
- private:
-  void save(const State& state) {
-    io::Checkpoint checkpoint{"lamf-training", state.step, std::nullopt, io::to_arrays(state)};
-    for (const auto& [key, text] : recipe(settings_)) checkpoint.state.metadata[key] = text;
-    io::save_checkpoint(checkpoint_, checkpoint);
+  std::vector<double> columns() const {
+    return {scores.divergence, scores.median_error, scores.largest_error, scores.distribution_error, scores.share_below};
   }
-
-  const Settings& settings_;
-  const gmm::LamfSamples<V>& valid_;
-  std::filesystem::path checkpoint_;
-  io::Progress progress_;
-  std::optional<io::CsvLog<>> log_;
-  gmm::LamfScores scores_;
 };
 
-template <class State>
-void resume(State& state, const std::filesystem::path& path, const Settings& settings) {
-  io::Checkpoint checkpoint = io::load_checkpoint(path, "lamf-training");
-  std::string differences;
-  for (const auto& [key, text] : recipe(settings)) {
-    const auto found = checkpoint.state.metadata.find(key);
-    const std::string stored = found == checkpoint.state.metadata.end() ? "nothing" : found->second;
-    if (stored != text) differences += "\n  " + key.substr(7) + ": the run has " + stored + ", now given " + text;
-    checkpoint.state.metadata.erase(key);
+/// A log that the user did not ask for is none.
+struct OptionalLog {
+  std::optional<optim::CsvLog> log;
+  void on_start(auto& info) {
+    if (log) log->on_start(info);
   }
-  if (!differences.empty())
-    throw ArgumentError("cannot resume " + path.string() + " with other settings:" + differences +
-                        "\nrepeat the command of that run, or start anew with --restart");
-  io::from_arrays(state, checkpoint.state, path.string());
-}
+  void on_epoch(auto& info) {
+    if (log) log->on_epoch(info);
+  }
+};
+
+/// Nor is a progress line of a quiet run.
+struct OptionalProgress {
+  std::optional<optim::ProgressLine> line;
+  void on_start(auto& info) {
+    if (line) line->on_start(info);
+  }
+  void on_step(auto& info) {
+    if (line) line->on_step(info);
+  }
+  void on_epoch(auto& info) {
+    if (line) line->on_epoch(info);
+  }
+  void on_end(auto& info) {
+    if (line) line->on_end(info);
+  }
+};
 
 int run(const Settings& settings) {
   namespace fs = std::filesystem;
   const fs::path output = settings.output;
   if (output.has_parent_path()) fs::create_directories(output.parent_path());
-  fs::path checkpoint = output;
-  checkpoint += ".checkpoint";
-  fs::path lock_path = output;
-  lock_path += ".lock";
-  const io::RunLock lock(lock_path);
-  const std::size_t stale =
-      io::remove_stale_temporaries<io::SystemCalls>(output.has_parent_path() ? output.parent_path() : fs::path(".")).size();
-  if (stale > 0 && !settings.quiet) std::printf("removed %zu temporary files of interrupted runs\n", stale);
+  fs::path directory = output;
+  directory += ".run";
+  fs::create_directories(directory);
+  const io::RunLock lock(directory / "lock");
+  io::remove_stale_temporaries<io::SystemCalls>(output.has_parent_path() ? output.parent_path() : fs::path("."));
   if (settings.restart) {
-    fs::remove(checkpoint);
+    fs::remove(directory / "last.safetensors");
     if (!settings.log.empty()) fs::remove(settings.log);
-  } else if (!settings.resume && (fs::exists(checkpoint) || fs::exists(output))) {
-    throw ArgumentError((fs::exists(checkpoint) ? checkpoint : output).string() +
+  } else if (!settings.resume && (fs::exists(directory / "last.safetensors") || fs::exists(output))) {
+    throw ArgumentError((fs::exists(output) ? output : directory).string() +
                         " exists; continue that run with --resume, or replace it with --restart");
   }
+  const io::RunStart start = settings.resume ? io::RunStart::resume : io::RunStart::fresh;
 
   const Key key{settings.seed};
   const auto [data_key, init_key, train_key] = split<3>(key).elements;
@@ -200,25 +170,35 @@ int run(const Settings& settings) {
   options.schedule_unit = optim::ScheduleUnit::step;
 
   auto state = optim::start_training(model, optimiser, options);
-  if (settings.resume && fs::exists(checkpoint)) {
-    resume(state, checkpoint, settings);
-    if (!settings.quiet)
-      std::printf("resumed after step %lld, epoch %lld\n", static_cast<long long>(state.step), static_cast<long long>(state.epoch));
-  }
+  optim::Checkpoint checkpoint(directory, "lamf-training",
+                               {.every_steps = settings.checkpoint_every, .start = start, .settings = recipe(settings)});
+  const bool resumed = settings.resume && checkpoint.resume(state, options);
+  if (resumed && !settings.quiet)
+    std::printf("resumed after step %lld, epoch %lld\n", static_cast<long long>(state.step), static_cast<long long>(state.epoch));
   if (!settings.quiet)
     std::printf("model of %lld parameters; %lld steps in %lld epochs\n", static_cast<long long>(parameter_count(model)),
                 static_cast<long long>(steps_per_epoch * settings.epochs), static_cast<long long>(settings.epochs));
 
-  Recorder<decltype(state)> recorder(settings, valid, checkpoint, steps_per_epoch * settings.epochs, state.epoch);
+  Validation validation{valid, settings.quiet};
+  OptionalProgress progress;
+  if (!settings.quiet) progress.line.emplace(stderr, io::ProgressOptions{.label = "training", .unit = "steps"});
+  OptionalLog log;
+  if (!settings.log.empty())
+    log.log.emplace(settings.log, optim::CsvLogOptions{.seconds = true,
+                                                       .start = start,
+                                                       .extra_columns = {"kl", "median_error", "largest_error",
+                                                                         "distribution_error", "share_below_0.01"},
+                                                       .extra_values = [&] { return validation.columns(); }});
   const gmm::LamfTrainingLoss loss{settings.loss, settings.supervision};
-  const optim::TrainResult result = optim::train(state, optimiser, train, loss, options, recorder);
+  const optim::TrainResult result = optim::train(state, optimiser, train, loss, options, validation, progress, log, checkpoint);
   if (result.status == optim::TrainStatus::not_finite) {
     std::fprintf(stderr, "train_lamf: %lld batches in a row had no finite loss or gradient; lower --learning-rate. The state is in %s\n",
-                 static_cast<long long>(options.max_skips), checkpoint.c_str());
+                 static_cast<long long>(options.max_skips), directory.c_str());
     return 4;
   }
   if (!state.best.model) throw ArgumentError("no epoch was completed; use at least one epoch and one batch of densities");
-  auto notes = recipe(settings);
+  std::map<std::string, std::string> notes = optim::run_identity(options);
+  for (const auto& [name, text] : recipe(settings)) notes["train:" + name] = text;
   notes["metric"] = io::to_text(state.best.metric);
   notes["epoch"] = std::to_string(state.best.epoch);
   io::save_model(output, *state.best.model, notes);
@@ -242,8 +222,8 @@ int main(int argc, char** argv) {
   app.add_option("--law", s.law, "v5: maxima of two normals; broad: also wider ones and random mixtures")
       ->transform(CLI::CheckedTransformer(laws))
       ->default_str("broad");
-  app.add_option("--output", s.output, "model file (safetensors); OUTPUT.checkpoint holds the run")->required();
-  app.add_flag("--resume", s.resume, "go on with the run in OUTPUT.checkpoint; begins anew when there is none");
+  app.add_option("--output", s.output, "model file (safetensors); the folder OUTPUT.run holds the run")->required();
+  app.add_flag("--resume", s.resume, "go on with the run in OUTPUT.run; begins anew when there is none");
   app.add_flag("--restart", s.restart, "forget an earlier run of this output")->excludes("--resume");
   app.add_option("--log", s.log, "CSV file with a row per epoch");
   app.add_option("--threads", s.threads, "threads; 0: all processors. The result does not depend on it")->check(CLI::Range(0, 4096));

@@ -85,9 +85,9 @@ struct Perturbed<kolmo::Dual<double, 1>> {
 };
 template <>
 struct Perturbed<kolmo::ComplexStep<double>> {
-  static constexpr double step = 1e-150;
-  static kolmo::ComplexStep<double> make(double x, double dx) { return {x, dx * step}; }
-  static double derivative(const kolmo::ComplexStep<double>& y) { return y.imag / step; }
+  using S = kolmo::ComplexStep<double>;
+  static S make(double x, double dx) { return kolmo::Complex<double>(x, dx * S::step()); }
+  static double derivative(const S& y) { return y.derivative(); }
 };
 
 template <class S>

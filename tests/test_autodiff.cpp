@@ -145,7 +145,8 @@ TEST_CASE("checkpoint gives the same gradient, forgets intermediates and runs tw
 
 TEST_CASE("custom rules replace what would have been recorded") {
   const auto clipped_identity = [](const auto& x) {
-    return record(value(x), [](const auto& g, const Wanted<1>&) { return std::make_tuple(clamp(g, -1, 1)); }, x);
+    return record(
+        value(x), [](const auto& g, const Wanted<1>&) { return std::make_tuple(clamp(g, -1, 1)); }, x);
   };
   const auto f = [&](const auto& x) { return sum(clipped_identity(x) * V::from({5, 0.5})); };
   REQUIRE(grad(f, V::ones({2})).to_vector() == Values{1, 0.5});

@@ -135,7 +135,8 @@ TEST_CASE("arrays that do not fit are refused with a complete list and the model
   auto model = network();
   const auto before = io::to_arrays(model);
   const auto refused = [&](const io::NamedArrays& arrays, const std::string& text) {
-    CHECK_THROWS_WITH(io::from_arrays(model, arrays, "file.safetensors"), contains(text) && contains("file.safetensors"));
+    CHECK_THROWS_WITH(io::from_arrays(model, arrays, "file.safetensors"),
+                      contains(text) && contains("file.safetensors"));
     CHECK_THROWS_AS(io::from_arrays(model, arrays), IoError);
     CHECK(io::to_arrays(model) == before);
   };

@@ -23,14 +23,18 @@ const OpOptions usual{.bad = mismatched, .large = large};
 }  // namespace
 
 TEST_CASE("operators broadcast from the last axis") {
-  expect_op("sum", [](const auto& x, const auto& y) { return x + y; }, {a, row},
-            oracle2([](const XArray& x, const XArray& y) { return XArray(x + y); }), usual);
-  expect_op("difference", [](const auto& x, const auto& y) { return x - y; }, {column, a},
-            oracle2([](const XArray& x, const XArray& y) { return XArray(x - y); }), usual);
-  expect_op("product", [](const auto& x, const auto& y) { return x * y; }, {column, row},
-            oracle2([](const XArray& x, const XArray& y) { return XArray(x * y); }), usual);
-  expect_op("quotient", [](const auto& x, const auto& y) { return x / y; }, {a, row},
-            oracle2([](const XArray& x, const XArray& y) { return XArray(x / y); }), usual);
+  expect_op(
+      "sum", [](const auto& x, const auto& y) { return x + y; }, {a, row},
+      oracle2([](const XArray& x, const XArray& y) { return XArray(x + y); }), usual);
+  expect_op(
+      "difference", [](const auto& x, const auto& y) { return x - y; }, {column, a},
+      oracle2([](const XArray& x, const XArray& y) { return XArray(x - y); }), usual);
+  expect_op(
+      "product", [](const auto& x, const auto& y) { return x * y; }, {column, row},
+      oracle2([](const XArray& x, const XArray& y) { return XArray(x * y); }), usual);
+  expect_op(
+      "quotient", [](const auto& x, const auto& y) { return x / y; }, {a, row},
+      oracle2([](const XArray& x, const XArray& y) { return XArray(x / y); }), usual);
 }
 
 TEST_CASE("constants stand on either side of an operator") {
@@ -43,10 +47,12 @@ TEST_CASE("constants stand on either side of an operator") {
 }
 
 TEST_CASE("powers") {
-  expect_op("pow", [](const auto& x, const auto& y) { return pow(x, y); }, {column, row},
-            oracle2([](const XArray& x, const XArray& y) { return XArray(xt::pow(x, y)); }), usual);
-  expect_op("pow with a constant", [](const auto& x) { return pow(x, -1.5); }, {row},
-            oracle([](const XArray& x) { return XArray(xt::pow(x, -1.5)); }));
+  expect_op(
+      "pow", [](const auto& x, const auto& y) { return pow(x, y); }, {column, row},
+      oracle2([](const XArray& x, const XArray& y) { return XArray(xt::pow(x, y)); }), usual);
+  expect_op(
+      "pow with a constant", [](const auto& x) { return pow(x, -1.5); }, {row},
+      oracle([](const XArray& x) { return XArray(xt::pow(x, -1.5)); }));
 }
 
 TEST_CASE("the larger and the smaller of two") {
@@ -59,9 +65,7 @@ TEST_CASE("the larger and the smaller of two") {
 TEST_CASE("on ties the derivative of maximum and minimum goes to the first operand") {
   using V = Tensor<double, Cpu>;
   const V x = V::from({1, 2}), y = V::from({1, 3});
-  const auto slope = [&](const auto& f) {
-    return grad([&](const auto& v) { return sum(f(v, y)); }, x).to_vector();
-  };
+  const auto slope = [&](const auto& f) { return grad([&](const auto& v) { return sum(f(v, y)); }, x).to_vector(); };
   REQUIRE(slope([](const auto& p, const auto& q) { return maximum(p, q); }) == std::vector<double>{1, 0});
   REQUIRE(slope([](const auto& p, const auto& q) { return minimum(p, q); }) == std::vector<double>{1, 1});
 }
@@ -85,13 +89,15 @@ TEST_CASE("where selects by a mask and passes derivatives to the selected operan
 
 TEST_CASE("comparisons give zeros and ones and carry no derivative") {
   constexpr OpChecks values{.derivative = false};
-  expect_op<values>("greater", [](const auto& x, const auto& y) { return greater(x, y); }, {a, row},
-                    oracle2([](const XArray& x, const XArray& y) { return XArray(xt::cast<double>(x > y)); }), usual);
-  expect_op<values>("less", [](const auto& x, const auto& y) { return less(x, y); }, {a, row},
-                    oracle2([](const XArray& x, const XArray& y) { return XArray(xt::cast<double>(x < y)); }), usual);
-  expect_op<values>("equal", [](const auto& x, const auto& y) { return equal(x, y); }, {a, a},
-                    oracle2([](const XArray& x, const XArray& y) { return XArray(xt::cast<double>(xt::equal(x, y))); }),
-                    usual);
+  expect_op<values>(
+      "greater", [](const auto& x, const auto& y) { return greater(x, y); }, {a, row},
+      oracle2([](const XArray& x, const XArray& y) { return XArray(xt::cast<double>(x > y)); }), usual);
+  expect_op<values>(
+      "less", [](const auto& x, const auto& y) { return less(x, y); }, {a, row},
+      oracle2([](const XArray& x, const XArray& y) { return XArray(xt::cast<double>(x < y)); }), usual);
+  expect_op<values>(
+      "equal", [](const auto& x, const auto& y) { return equal(x, y); }, {a, a},
+      oracle2([](const XArray& x, const XArray& y) { return XArray(xt::cast<double>(xt::equal(x, y))); }), usual);
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const auto x = Tensor<double, Cpu>::from({nan, 1.0});
   REQUIRE(equal(x, x).to_vector() == std::vector<double>{0, 1});

@@ -65,14 +65,16 @@ TEST_CASE("cholesky factors a batch and differentiates to second order") {
 }
 
 TEST_CASE("cholesky_solve and cholesky_log_det use the factor") {
-  expect_op<products>("cholesky_solve", [](const auto& a, const auto& b) { return cholesky_solve(cholesky(a), b); },
-                      {positive_definite(1, 3, 3), random_input({1, 3, 2}, 4)},
-                      [](const Inputs& x) { return solve_each(x, [](const XArray& a) { return a; }); });
-  expect_op<products>("cholesky_log_det", [](const auto& a) { return cholesky_log_det(cholesky(a)); },
-                      {positive_definite(1, 4, 5)}, [](const Inputs& x) {
-                        Input matrix{{4, 4}, x[0].values};
-                        return Result{{1}, {std::log(xt::linalg::det(xarray_of(matrix)))}};
-                      });
+  expect_op<products>(
+      "cholesky_solve", [](const auto& a, const auto& b) { return cholesky_solve(cholesky(a), b); },
+      {positive_definite(1, 3, 3), random_input({1, 3, 2}, 4)},
+      [](const Inputs& x) { return solve_each(x, [](const XArray& a) { return a; }); });
+  expect_op<products>(
+      "cholesky_log_det", [](const auto& a) { return cholesky_log_det(cholesky(a)); }, {positive_definite(1, 4, 5)},
+      [](const Inputs& x) {
+        Input matrix{{4, 4}, x[0].values};
+        return Result{{1}, {std::log(xt::linalg::det(xarray_of(matrix)))}};
+      });
 }
 
 TEST_CASE("the factor reproduces the matrix for sizes up to 257") {
@@ -96,8 +98,9 @@ TEST_CASE("matrices that are not positive definite are reported and never factor
   const auto check = [&]<class B>(B) {
     using V = Tensor<double, B>;
     // good, zero, rank one, indefinite, NaN above the diagonal, infinite, tiny but definite
-    const V a = V::from({4, 2, 2, 3, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 1, 1, nan, 0, 1, infinity, 0, 0, 1, 1e-300, 0, 0, 1e-300},
-                        {7, 2, 2});
+    const V a =
+        V::from({4, 2, 2, 3, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 1, 1, nan, 0, 1, infinity, 0, 0, 1, 1e-300, 0, 0, 1e-300},
+                {7, 2, 2});
     const auto result = try_cholesky(a);
     REQUIRE(result.status.to_vector() == std::vector<std::int32_t>{0, 1, 2, 2, 2, 1, 0});
     const auto values = result.factor.to_vector();

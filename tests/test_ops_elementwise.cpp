@@ -40,38 +40,56 @@ void expect_slope(const F& f, const std::vector<double>& at, const std::vector<d
 }  // namespace
 
 TEST_CASE("exponentials and logarithms") {
-  expect_op("exp", [](const auto& x) { return exp(x); }, {around_zero}, each(std::exp), usual);
-  expect_op("expm1", [](const auto& x) { return expm1(x); }, {around_zero}, each(std::expm1), usual);
-  expect_op("log", [](const auto& x) { return log(x); }, {positive}, each(std::log), usual);
-  expect_op("log1p", [](const auto& x) { return log1p(x); }, {positive}, each(std::log1p), usual);
+  expect_op(
+      "exp", [](const auto& x) { return exp(x); }, {around_zero}, each(std::exp), usual);
+  expect_op(
+      "expm1", [](const auto& x) { return expm1(x); }, {around_zero}, each(std::expm1), usual);
+  expect_op(
+      "log", [](const auto& x) { return log(x); }, {positive}, each(std::log), usual);
+  expect_op(
+      "log1p", [](const auto& x) { return log1p(x); }, {positive}, each(std::log1p), usual);
 }
 
 TEST_CASE("roots, squares and trigonometry") {
-  expect_op("sqrt", [](const auto& x) { return sqrt(x); }, {positive}, each(std::sqrt), usual);
-  expect_op("square", [](const auto& x) { return square(x); }, {around_zero}, each([](double x) { return x * x; }));
-  expect_op("sin", [](const auto& x) { return sin(x); }, {around_zero}, each(std::sin), usual);
-  expect_op("cos", [](const auto& x) { return cos(x); }, {around_zero}, each(std::cos), usual);
-  expect_op("negation", [](const auto& x) { return -x; }, {around_zero}, each([](double x) { return -x; }));
+  expect_op(
+      "sqrt", [](const auto& x) { return sqrt(x); }, {positive}, each(std::sqrt), usual);
+  expect_op(
+      "square", [](const auto& x) { return square(x); }, {around_zero}, each([](double x) { return x * x; }));
+  expect_op(
+      "sin", [](const auto& x) { return sin(x); }, {around_zero}, each(std::sin), usual);
+  expect_op(
+      "cos", [](const auto& x) { return cos(x); }, {around_zero}, each(std::cos), usual);
+  expect_op(
+      "negation", [](const auto& x) { return -x; }, {around_zero}, each([](double x) { return -x; }));
 }
 
 TEST_CASE("sigmoidal functions and activations") {
-  expect_op("tanh", [](const auto& x) { return tanh(x); }, {around_zero}, each(std::tanh), usual);
-  expect_op("erf", [](const auto& x) { return erf(x); }, {around_zero}, each(std::erf), usual);
-  expect_op("sigmoid", [](const auto& x) { return sigmoid(x); }, {around_zero}, each(sigmoid_of), usual);
-  expect_op("softplus", [](const auto& x) { return softplus(x); }, {around_zero},
-            each([](double x) { return std::log1p(std::exp(x)); }), usual);
-  expect_op("silu", [](const auto& x) { return silu(x); }, {around_zero}, each([](double x) { return x * sigmoid_of(x); }));
-  expect_op("gelu", [](const auto& x) { return gelu(x); }, {around_zero},
-            each([](double x) { return 0.5 * x * std::erfc(-x * std::sqrt(0.5)); }));
+  expect_op(
+      "tanh", [](const auto& x) { return tanh(x); }, {around_zero}, each(std::tanh), usual);
+  expect_op(
+      "erf", [](const auto& x) { return erf(x); }, {around_zero}, each(std::erf), usual);
+  expect_op(
+      "sigmoid", [](const auto& x) { return sigmoid(x); }, {around_zero}, each(sigmoid_of), usual);
+  expect_op(
+      "softplus", [](const auto& x) { return softplus(x); }, {around_zero},
+      each([](double x) { return std::log1p(std::exp(x)); }), usual);
+  expect_op(
+      "silu", [](const auto& x) { return silu(x); }, {around_zero}, each([](double x) { return x * sigmoid_of(x); }));
+  expect_op(
+      "gelu", [](const auto& x) { return gelu(x); }, {around_zero},
+      each([](double x) { return 0.5 * x * std::erfc(-x * std::sqrt(0.5)); }));
 }
 
 TEST_CASE("functions with a kink have their derivative away from it") {
   // No element of the inputs is closer to a kink than a step of the differences.
   const Input x{{2, 3}, {-1.5, 0.25, 2.0, -0.125, 0.75, -2.25}};
-  expect_op("abs", [](const auto& v) { return abs(v); }, {x}, each([](double v) { return std::abs(v); }));
-  expect_op("relu", [](const auto& v) { return relu(v); }, {x}, each([](double v) { return v > 0 ? v : 0.0; }));
-  expect_op("clamp", [](const auto& v) { return clamp(v, -1, 0.5); }, {x},
-            each([](double v) { return std::min(std::max(v, -1.0), 0.5); }));
+  expect_op(
+      "abs", [](const auto& v) { return abs(v); }, {x}, each([](double v) { return std::abs(v); }));
+  expect_op(
+      "relu", [](const auto& v) { return relu(v); }, {x}, each([](double v) { return v > 0 ? v : 0.0; }));
+  expect_op(
+      "clamp", [](const auto& v) { return clamp(v, -1, 0.5); }, {x},
+      each([](double v) { return std::min(std::max(v, -1.0), 0.5); }));
 }
 
 TEMPLATE_TEST_CASE("derivatives at the kinks follow the documented convention", "", Cpu, FakeDevice) {

@@ -24,7 +24,8 @@ using KindOfOperand = BaseOf<std::remove_cvref_t<X>>;
 std::vector<std::int32_t> random_positions(index_t count, index_t extent, std::uint64_t seed) {
   Numbers numbers(seed);
   std::vector<std::int32_t> result;
-  for (index_t i = 0; i < count; ++i) result.push_back(static_cast<std::int32_t>(numbers.uniform(0, static_cast<double>(extent))));
+  for (index_t i = 0; i < count; ++i)
+    result.push_back(static_cast<std::int32_t>(numbers.uniform(0, static_cast<double>(extent))));
   return result;
 }
 
@@ -136,18 +137,19 @@ TEST_CASE("sort orders an axis and passes derivatives to where the elements were
 }
 
 TEST_CASE("top_k gives the largest elements in descending order and their positions") {
-  expect_op("top_k", [](const auto& x) { return top_k(x, 3).values; }, {random_input({2, 6}, 10)},
-            [](const Inputs& in) {
-              Result y{{2, 3}, {}};
-              for (std::size_t r = 0; r < 2; ++r) {
-                auto row = std::vector<double>(in[0].values.begin() + static_cast<long>(6 * r),
-                                               in[0].values.begin() + static_cast<long>(6 * r + 6));
-                std::sort(row.rbegin(), row.rend());
-                y.values.insert(y.values.end(), row.begin(), row.begin() + 3);
-              }
-              return y;
-            },
-            {.step = 1e-5, .bad = {{{Shape{2, 2}}, Thrown::argument}, {{Shape{}}}}});
+  expect_op(
+      "top_k", [](const auto& x) { return top_k(x, 3).values; }, {random_input({2, 6}, 10)},
+      [](const Inputs& in) {
+        Result y{{2, 3}, {}};
+        for (std::size_t r = 0; r < 2; ++r) {
+          auto row = std::vector<double>(in[0].values.begin() + static_cast<long>(6 * r),
+                                         in[0].values.begin() + static_cast<long>(6 * r + 6));
+          std::sort(row.rbegin(), row.rend());
+          y.values.insert(y.values.end(), row.begin(), row.begin() + 3);
+        }
+        return y;
+      },
+      {.step = 1e-5, .bad = {{{Shape{2, 2}}, Thrown::argument}, {{Shape{}}}}});
   const auto x = Tensor<float, Cpu>::from({1, 5, 5, 0, 5}, {5});
   REQUIRE(top_k(x, 2).indices.to_vector() == std::vector<index_t>{1, 2});
   REQUIRE(top_k(x, 0).values.shape() == Shape{0});

@@ -34,8 +34,9 @@ TEST_CASE("cumsum agrees with its definition and its derivative is a running sum
   for (const bool reverse : {false, true})
     for (const bool exclusive : {false, true}) {
       const ScanOptions options{reverse, exclusive};
-      expect_op("cumsum", [&](const auto& a) { return cumsum(a, 1, options); }, {x},
-                [&](const Inputs& in) { return running_sum(in[0], 1, options); },
-                {.bad = {{{Shape{4}}}, {{Shape{}}}}, .large = {{random_input({70, 300}, 2)}}});
+      expect_op(
+          "cumsum", [&](const auto& a) { return cumsum(a, 1, options); }, {x},
+          [&](const Inputs& in) { return running_sum(in[0], 1, options); },
+          {.bad = {{{Shape{4}}}, {{Shape{}}}}, .large = {{random_input({70, 300}, 2)}}});
     }
 }

@@ -16,11 +16,18 @@ const Input a = random_input({2, 3, 4}, 1);
 }  // namespace
 
 TEST_CASE("reshape keeps the row-major order and computes one open extent") {
-  expect_op("reshape", [](const auto& x) { return reshape(x, {-1, 2, 3}); }, {a},
-            oracle([](const XArray& x) { return XArray(xt::reshape_view(x, {4, 2, 3})); }),
+  expect_op("reshape",
+            [](const auto& x) {
+              return reshape(x, {-1, 2, 3});
+            },
+            {a}, oracle([](const XArray& x) {
+              return XArray(xt::reshape_view(x, {4, 2, 3}));
+            }),
             {.bad = {{{Shape{2, 2}}}, {{Shape{5}}}, {{Shape{7, 2}}}}});
-  expect_op("flatten", [](const auto& x) { return flatten(x, 1); }, {a},
-            oracle([](const XArray& x) { return XArray(xt::reshape_view(x, {2, 12})); }), {.bad = {{{Shape{3}}}}});
+  expect_op("flatten", [](const auto& x) { return flatten(x, 1); }, {a}, oracle([](const XArray& x) {
+              return XArray(xt::reshape_view(x, {2, 12}));
+            }),
+            {.bad = {{{Shape{3}}}}});
 
   const auto x = Tensor<float, Cpu>::arange(24);
   REQUIRE(reshape(x, {2, -1, 3}).shape() == Shape{2, 4, 3});
@@ -33,13 +40,22 @@ TEST_CASE("reshape keeps the row-major order and computes one open extent") {
 }
 
 TEST_CASE("transpose, permute and swap_axes are views with exchanged axes") {
-  expect_op("transpose", [](const auto& x) { return transpose(x); }, {a},
-            oracle([](const XArray& x) { return XArray(xt::transpose(x, {0, 2, 1})); }),
+  expect_op("transpose", [](const auto& x) { return transpose(x); }, {a}, oracle([](const XArray& x) {
+              return XArray(xt::transpose(x, {0, 2, 1}));
+            }),
             {.bad = {{{Shape{3}}}, {{Shape{}}}}, .large = {{random_input({5, 130, 90}, 3)}}});
-  expect_op("permute", [](const auto& x) { return permute(x, {2, 0, 1}); }, {a},
-            oracle([](const XArray& x) { return XArray(xt::transpose(x, {2, 0, 1})); }), {.bad = {{{Shape{3, 2}}}}});
-  expect_op("swap_axes", [](const auto& x) { return swap_axes(x, 0, -1); }, {a},
-            oracle([](const XArray& x) { return XArray(xt::transpose(x, {2, 1, 0})); }), {.bad = {{{Shape{}}}}});
+  expect_op("permute",
+            [](const auto& x) {
+              return permute(x, {2, 0, 1});
+            },
+            {a}, oracle([](const XArray& x) {
+              return XArray(xt::transpose(x, {2, 0, 1}));
+            }),
+            {.bad = {{{Shape{3, 2}}}}});
+  expect_op("swap_axes", [](const auto& x) { return swap_axes(x, 0, -1); }, {a}, oracle([](const XArray& x) {
+              return XArray(xt::transpose(x, {2, 1, 0}));
+            }),
+            {.bad = {{{Shape{}}}}});
 
   const auto x = Tensor<float, Cpu>::arange(24).reshaped({2, 3, 4});
   REQUIRE(permute(x, {2, 0, 1}).data() == x.data());
@@ -48,16 +64,24 @@ TEST_CASE("transpose, permute and swap_axes are views with exchanged axes") {
 }
 
 TEST_CASE("broadcast_to repeats and its derivative sums") {
-  expect_op("broadcast_to", [](const auto& x) { return broadcast_to(x, {2, 3, 4}); }, {random_input({3, 1}, 4)},
-            oracle([](const XArray& x) { return XArray(xt::broadcast(x, {2, 3, 4})); }),
-            {.bad = {{{Shape{2, 1}}}, {{Shape{2, 2, 3, 4}}}, {{Shape{5}}}}, });
+  expect_op("broadcast_to",
+            [](const auto& x) {
+              return broadcast_to(x, {2, 3, 4});
+            },
+            {random_input({3, 1}, 4)}, oracle([](const XArray& x) {
+              return XArray(xt::broadcast(x, {2, 3, 4}));
+            }),
+            {
+                .bad = {{{Shape{2, 1}}}, {{Shape{2, 2, 3, 4}}}, {{Shape{5}}}},
+            });
   const auto x = Tensor<float, Cpu>::arange(3);
   REQUIRE(broadcast_to(x, {1000, 3}).data() == x.data());
 }
 
 TEST_CASE("squeeze and unsqueeze remove and insert axes of extent one") {
-  expect_op("unsqueeze", [](const auto& x) { return squeeze(unsqueeze(unsqueeze(x, 1), -1), 1); }, {a},
-            oracle([](const XArray& x) { return XArray(xt::expand_dims(x, 3)); }));
+  expect_op(
+      "unsqueeze", [](const auto& x) { return squeeze(unsqueeze(unsqueeze(x, 1), -1), 1); }, {a},
+      oracle([](const XArray& x) { return XArray(xt::expand_dims(x, 3)); }));
   const auto x = Tensor<float, Cpu>::zeros({2, 1, 3});
   REQUIRE(squeeze(x, -2).shape() == Shape{2, 3});
   REQUIRE(unsqueeze(x, 0).shape() == Shape{1, 2, 1, 3});

@@ -42,16 +42,20 @@ constexpr OpChecks products{.gemm = true};
 
 TEST_CASE("solve_triangular solves all four systems and reads one triangle") {
   const Inputs in{well_conditioned_triangle({2, 3, 3}, 1), random_input({2, 3, 2}, 2)};
-  const std::vector<BadShapes> bad{{{Shape{3, 2}, Shape{3, 2}}}, {{Shape{3}, Shape{3, 2}}}, {{Shape{3, 3}, Shape{2, 2}}},
-                                   {{Shape{3, 3}, Shape{3}}},    {{Shape{2, 3, 3}, Shape{4, 3, 1}}}};
-  expect_op<products>("solve_triangular", [](const auto& a, const auto& b) { return solve_triangular(a, b); },
-                      {in[0], in[1]},
-                      [](const Inputs& x) { return solve_each(x, [](const XArray& a) { return XArray(xt::tril(a)); }); },
-                      {.bad = bad, .large = {{well_conditioned_triangle({20, 9, 9}, 4), random_input({20, 9, 70}, 5)}}});
+  const std::vector<BadShapes> bad{{{Shape{3, 2}, Shape{3, 2}}},
+                                   {{Shape{3}, Shape{3, 2}}},
+                                   {{Shape{3, 3}, Shape{2, 2}}},
+                                   {{Shape{3, 3}, Shape{3}}},
+                                   {{Shape{2, 3, 3}, Shape{4, 3, 1}}}};
+  expect_op<products>(
+      "solve_triangular", [](const auto& a, const auto& b) { return solve_triangular(a, b); }, {in[0], in[1]},
+      [](const Inputs& x) { return solve_each(x, [](const XArray& a) { return XArray(xt::tril(a)); }); },
+      {.bad = bad, .large = {{well_conditioned_triangle({20, 9, 9}, 4), random_input({20, 9, 70}, 5)}}});
   expect_op<products>(
       "solve_triangular upper, transposed",
       [](const auto& a, const auto& b) { return solve_triangular(a, b, {.lower = false, .transpose = true}); },
-      {in[0], in[1]}, [](const Inputs& x) {
+      {in[0], in[1]},
+      [](const Inputs& x) {
         return solve_each(x, [](const XArray& a) { return XArray(xt::transpose(XArray(xt::triu(a)))); });
       });
   using V = Tensor<double, Cpu>;
@@ -62,14 +66,16 @@ TEST_CASE("solve_triangular solves all four systems and reads one triangle") {
 }
 
 TEST_CASE("a triangular solve shares one matrix among a batch of right-hand sides") {
-  expect_op<products>("solve_triangular, shared matrix",
-                      [](const auto& a, const auto& b) { return solve_triangular(a, b, {.lower = true}); },
-                      {well_conditioned_triangle({2, 2}, 6), random_input({3, 2, 2}, 7)}, [](const Inputs& x) {
-                        Input repeated{{3, 2, 2}, {}};
-                        for (int m = 0; m < 3; ++m)
-                          repeated.values.insert(repeated.values.end(), x[0].values.begin(), x[0].values.end());
-                        return solve_each({repeated, x[1]}, [](const XArray& a) { return XArray(xt::tril(a)); });
-                      });
+  expect_op<products>(
+      "solve_triangular, shared matrix",
+      [](const auto& a, const auto& b) { return solve_triangular(a, b, {.lower = true}); },
+      {well_conditioned_triangle({2, 2}, 6), random_input({3, 2, 2}, 7)},
+      [](const Inputs& x) {
+        Input repeated{{3, 2, 2}, {}};
+        for (int m = 0; m < 3; ++m)
+          repeated.values.insert(repeated.values.end(), x[0].values.begin(), x[0].values.end());
+        return solve_each({repeated, x[1]}, [](const XArray& a) { return XArray(xt::tril(a)); });
+      });
 }
 
 TEST_CASE("a singular triangular matrix is an error that names it") {
@@ -82,16 +88,18 @@ TEST_CASE("a singular triangular matrix is an error that names it") {
 }
 
 TEST_CASE("triangles and diagonals are linear with the expected adjoints") {
-  expect_op("lower_triangle and diagonal",
-            [](const auto& a) { return unsqueeze(diagonal(a), -1) * lower_triangle(a) + upper_triangle(a); },
-            {random_input({2, 3, 3}, 9)}, [](const Inputs& in) {
-              Result y = {in[0].shape, in[0].values};
-              for (std::size_t k = 0; k < 18; ++k) {
-                const std::size_t i = k / 3 % 3, j = k % 3;
-                const double diagonal = in[0].values[k / 3 * 3 + i], x = in[0].values[k];
-                y.values[k] = (j <= i ? diagonal * x : 0.0) + (j >= i ? x : 0.0);
-              }
-              return y;
-            },
-            {.bad = {{{Shape{3}}}, {{Shape{}}}}});
+  expect_op(
+      "lower_triangle and diagonal",
+      [](const auto& a) { return unsqueeze(diagonal(a), -1) * lower_triangle(a) + upper_triangle(a); },
+      {random_input({2, 3, 3}, 9)},
+      [](const Inputs& in) {
+        Result y = {in[0].shape, in[0].values};
+        for (std::size_t k = 0; k < 18; ++k) {
+          const std::size_t i = k / 3 % 3, j = k % 3;
+          const double diagonal = in[0].values[k / 3 * 3 + i], x = in[0].values[k];
+          y.values[k] = (j <= i ? diagonal * x : 0.0) + (j >= i ? x : 0.0);
+        }
+        return y;
+      },
+      {.bad = {{{Shape{3}}}, {{Shape{}}}}});
 }

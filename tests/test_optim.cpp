@@ -1,4 +1,5 @@
-// Optimisers against their recurrences written out by hand, schedules against tables, and L-BFGS on Rosenbrock's valley.
+// Optimisers against their recurrences written out by hand, schedules against tables, and L-BFGS on Rosenbrock's
+// valley.
 
 #include "catch.hpp"
 
@@ -54,7 +55,8 @@ struct ScalarAdam {
 TEST_CASE("Adam and AdamW follow their recurrences") {
   const bool decoupled = GENERATE(false, true);
   const double decay = GENERATE(0.0, 0.1);
-  const optim::AdamOptions options{.learning_rate = 0.01, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .weight_decay = decay};
+  const optim::AdamOptions options{
+      .learning_rate = 0.01, .beta1 = 0.8, .beta2 = 0.95, .epsilon = 1e-6, .weight_decay = decay};
   const auto optimiser = decoupled ? optim::adamw(options) : optim::adam(options);
   Point<Ten> p{Ten::from({1.5}, Shape{1}), Ten::from({-2.0, 0.25}, Shape{2})};
   auto state = optimiser.init(p);
@@ -179,11 +181,14 @@ TEST_CASE("the average of constant weights is the weights from the first update 
 
 TEST_CASE("schedules") {
   SECTION("the recipe of five epochs of warm-up and a cosine over fifty epochs") {
-    const auto rate = optim::warm_up_cosine({.learning_rate = 1e-3, .final_fraction = 0.01, .warm_up = 5, .epochs = 50});
+    const auto rate =
+        optim::warm_up_cosine({.learning_rate = 1e-3, .final_fraction = 0.01, .warm_up = 5, .epochs = 50});
     for (int e = 1; e <= 5; ++e) CHECK(rate(e) == Approx(2e-4 * e).epsilon(1e-14));
     CHECK(rate(6) == 1e-3);
     for (int e = 6; e <= 50; ++e)
-      CHECK(rate(e) == Approx(1e-5 + 0.5 * (1e-3 - 1e-5) * (1 + std::cos(3.14159265358979323846 * (e - 6) / 45.0))).epsilon(1e-13));
+      CHECK(
+          rate(e) ==
+          Approx(1e-5 + 0.5 * (1e-3 - 1e-5) * (1 + std::cos(3.14159265358979323846 * (e - 6) / 45.0))).epsilon(1e-13));
     CHECK(rate(7) == Approx(9.98794204878613e-4).epsilon(1e-13));
     CHECK(rate(50) == Approx(1.12057951213870e-5).epsilon(1e-13));
     CHECK_THROWS_AS(optim::warm_up_cosine({.warm_up = 10, .epochs = 10}), ArgumentError);

@@ -8,12 +8,12 @@
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/io/tree.hpp>
 #include <kolmo/nn/mlp.hpp>
+#include <kolmo/ops/reduce.hpp>
 #include <kolmo/optim/adam.hpp>
 #include <kolmo/optim/samples.hpp>
 #include <kolmo/optim/schedules.hpp>
 #include <kolmo/optim/sgd.hpp>
 #include <kolmo/optim/train.hpp>
-#include <kolmo/ops/reduce.hpp>
 
 using namespace kolmo;
 using Ten = Tensor<float, Cpu>;

@@ -39,6 +39,10 @@ Use -O3 -march=native -fno-math-errno -fno-trapping-math instead, or define KOLM
 /// Keeps one copy of a large or recursive function; inlining it would only cost compile time and code.
 #define KOLMO_NOINLINE __attribute__((noinline))
 
+/// Inlines every call in the body, however large; for loops over a functor of the user's, which clang otherwise leaves
+/// as a call per element.
+#define KOLMO_FLATTEN __attribute__((flatten))
+
 // The iterations of the next loop are independent. A hint for the vectoriser, without effect on results.
 #if defined(__CUDACC__)
 #define KOLMO_INDEPENDENT

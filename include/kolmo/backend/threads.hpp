@@ -166,4 +166,14 @@ void parallel_for(index_t tiles, const F& f) {
   detail::Pool::instance().parallel_for(tiles, &detail::run_tile<F>, &f);
 }
 
+/// The same for tiles that each run operations of backend B. A backend whose current stream belongs to a thread
+/// says so by the constant `one_host_thread`; it is parallel by itself, and its tiles run in turn on the caller.
+template <class B, class F>
+void parallel_for_backend(index_t tiles, const F& f) {
+  if constexpr (requires { requires B::one_host_thread; })
+    for (index_t tile = 0; tile < tiles; ++tile) f(tile);
+  else
+    parallel_for(tiles, f);
+}
+
 }  // namespace kolmo::threads

@@ -209,9 +209,10 @@ struct ElementwiseKernel {
   }
 
   template <int... I, int... J>
-  KOLMO_NOINLINE void contiguous(index_t n, Array<const T*, N> in, [[maybe_unused]] Array<const T*, N> din,
-                                 Array<T*, M> out, [[maybe_unused]] Array<T*, M> dout, std::integer_sequence<int, I...>,
-                                 std::integer_sequence<int, J...>) const {
+  KOLMO_NOINLINE KOLMO_FLATTEN void contiguous(index_t n, Array<const T*, N> in,
+                                               [[maybe_unused]] Array<const T*, N> din, Array<T*, M> out,
+                                               [[maybe_unused]] Array<T*, M> dout, std::integer_sequence<int, I...>,
+                                               std::integer_sequence<int, J...>) const {
     const F function = f;
     if constexpr (tangent) {
       using D = Dual<T, 1>;

@@ -87,7 +87,7 @@ struct Silu {
 struct Gelu {
   template <class S>
   KOLMO_HD S operator()(S x) const {
-    return x * (erf(x * 0.70710678118654752440f) + 1) / 2;
+    return x * (erf(x * S(0.70710678118654752440)) + 1) / 2;
   }
 };
 

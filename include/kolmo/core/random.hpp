@@ -143,21 +143,23 @@ namespace fn {
 template <Real T>
 struct Uniform {
   Key key;
-  KOLMO_HD T operator()(index_t i) const { return uniform<T>(key, static_cast<std::uint64_t>(i)); }
+  KOLMO_HD KOLMO_INLINE T operator()(index_t i) const { return uniform<T>(key, static_cast<std::uint64_t>(i)); }
 };
 
 /// Index to standard normal number.
 template <Real T>
 struct Normal {
   Key key;
-  KOLMO_HD T operator()(index_t i) const { return normal<T>(key, static_cast<std::uint64_t>(i)); }
+  KOLMO_HD KOLMO_INLINE T operator()(index_t i) const { return normal<T>(key, static_cast<std::uint64_t>(i)); }
 };
 
 /// Index to integer in [0, bound).
 struct IntegerBelow {
   Key key;
   index_t bound;
-  KOLMO_HD index_t operator()(index_t i) const { return integer_below(key, static_cast<std::uint64_t>(i), bound); }
+  KOLMO_HD KOLMO_INLINE index_t operator()(index_t i) const {
+    return integer_below(key, static_cast<std::uint64_t>(i), bound);
+  }
 };
 
 }  // namespace fn

@@ -2,6 +2,8 @@
 // The kernels of the CUDA backend, for nvcc. Include this header in the .cu files of a program that
 // instantiate what it computes; other files include cuda/runtime.hpp.
 
-#include <kolmo/cuda/gemm.cuh>
+// First, since it explains itself to other compilers.
 #include <kolmo/cuda/launch.cuh>
+
+#include <kolmo/cuda/gemm.cuh>
 #include <kolmo/cuda/loops.cuh>

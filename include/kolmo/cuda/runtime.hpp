@@ -110,6 +110,9 @@ inline cudaError_t order_cuda_streams(cudaStream_t before, cudaStream_t after) {
 /// and ordered; download, upload and synchronize wait for it. A tensor made on one thread may be used on
 /// another that has the same current stream, or after synchronize().
 struct Cuda {
+  /// Tells loops over parts of a batch to issue them from the caller's thread, whose stream is the current one.
+  static constexpr bool one_host_thread = true;
+
   /// Makes a stream the current one of this thread until the end of the scope. Entering and leaving order
   /// the two streams, so that tensors may cross the border in both directions. The stream must outlive the
   /// scope. Throws DeviceError.

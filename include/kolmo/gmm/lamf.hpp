@@ -22,6 +22,9 @@
 
 namespace kolmo::gmm {
 
+/// Largest number of grid points of a fitter.
+inline constexpr index_t max_points = index_t{1} << 24;
+
 /// Sizes and bounds of a fitter. The defaults are those of the model card.
 struct LamfOptions {
   index_t points = 96;
@@ -196,6 +199,34 @@ struct Lamf {
   }
   template <class U>
   using Rebind = Lamf<U>;
+
+  /// Throws ShapeError or ArgumentError unless the sizes of the networks are those that the options ask for.
+  void validate() const {
+    init_network.validate();
+    refine_network.validate();
+    const auto takes = [](const nn::Mlp<V>& network) { return network.layers.front().weight.extent(0); };
+    const auto gives = [](const nn::Mlp<V>& network) { return network.layers.back().weight.extent(1); };
+    if (options.points < 3 || options.points > max_points || options.components < 1 ||
+        options.components > max_components || takes(init_network) != 3 * options.points + 2 ||
+        gives(init_network) != 3 * options.components || takes(refine_network) != feature_count ||
+        gives(refine_network) != 3)
+      throw ShapeError("lamf: a model of " + std::to_string(options.points) + " points and " +
+                       std::to_string(options.components) +
+                       " components needs networks from 3 * points + 2 to 3 * components and from " +
+                       std::to_string(feature_count) + " to 3 numbers, given " + std::to_string(takes(init_network)) +
+                       " to " + std::to_string(gives(init_network)) + " and " + std::to_string(takes(refine_network)) +
+                       " to " + std::to_string(gives(refine_network)));
+    bool scalars = true;
+    for (const V& x : temperature) scalars = scalars && x.size() == 1;
+    for (const V& x : blend) scalars = scalars && x.size() == 1;
+    const auto iterations = static_cast<index_t>(temperature.size());
+    if (!scalars || options.iterations != iterations || blend.size() != temperature.size())
+      throw ShapeError("lamf: " + std::to_string(options.iterations) +
+                       " iterations need as many temperatures and blends, given " + std::to_string(iterations) +
+                       " and " + std::to_string(blend.size()));
+    if (!(options.deviation_floor > 0) || !(options.deviation_largest > 0) || !(options.correction_scale >= 0))
+      throw ArgumentError("lamf: deviation_floor and deviation_largest must be positive, correction_scale not negative");
+  }
 
   /// The mixtures after the initial network (index 0) and after every refinement: [batch, 3K] each.
   template <PlainTensor P>

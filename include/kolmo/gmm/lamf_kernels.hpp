@@ -155,7 +155,7 @@ struct StatisticsKernel {
     for (int p = 0; p < 5; ++p)
       for (int k = 0; k < c.padded; ++k) moment[p][k] = S(T(0));
     detail::Shares<S> shares;
-    for (index_t begin = 0; begin < count; begin += detail::chunk_points) {
+    for (index_t begin = 0; begin < count; begin += detail::points_per_chunk) {
       const detail::PointChunk<T> block(masses + item * count + begin, points + item * count + begin, count - begin);
       shares.compute(block, c, inverse_temperature);
       for (int i = 0; i < block.padded; ++i) shares.total[i] = block.w[i] / shares.total[i];
@@ -195,8 +195,8 @@ struct StatisticsKernel {
     for (int p = 0; p < 3; ++p)
       for (int k = 0; k < components; ++k) sum[p][k] = S(T(0));
     detail::Shares<S> shares;
-    S average[detail::chunk_points];
-    for (index_t begin = 0; begin < count; begin += detail::chunk_points) {
+    S average[detail::points_per_chunk];
+    for (index_t begin = 0; begin < count; begin += detail::points_per_chunk) {
       const detail::PointChunk<T> block(masses + item * count + begin, points + item * count + begin, count - begin);
       shares.compute(block, c, inverse_temperature);
       for (int i = 0; i < block.padded; ++i) shares.total[i] = 1 / shares.total[i];
@@ -242,7 +242,7 @@ struct LogDensityKernel {
   KOLMO_HD void forward(index_t item, const S* mixture, S* log_density) const {
     const detail::Components<S> c(mixture, components);
     detail::Shares<S> shares;
-    for (index_t begin = 0; begin < count; begin += detail::chunk_points) {
+    for (index_t begin = 0; begin < count; begin += detail::points_per_chunk) {
       const detail::PointChunk<T> block(nullptr, points + item * count + begin, count - begin);
       shares.compute(block, c, S(T(1)));
       // -log sqrt(2 pi) is left out of the scores.
@@ -259,7 +259,7 @@ struct LogDensityKernel {
     for (int p = 0; p < 3; ++p)
       for (int k = 0; k < components; ++k) sum[p][k] = S(T(0));
     detail::Shares<S> shares;
-    for (index_t begin = 0; begin < count; begin += detail::chunk_points) {
+    for (index_t begin = 0; begin < count; begin += detail::points_per_chunk) {
       const detail::PointChunk<T> block(nullptr, points + item * count + begin, count - begin);
       shares.compute(block, c, S(T(1)));
       for (int i = 0; i < block.count; ++i) shares.total[i] = g[begin + i] / shares.total[i];

@@ -16,7 +16,7 @@ namespace detail {
 /// Points summed side by side. g++ unrolls loops of up to 16 before it can vectorise them.
 inline constexpr int lanes = 32;
 /// Points held at once.
-inline constexpr int chunk_points = 128;
+inline constexpr int points_per_chunk = 128;
 
 template <class S>
 KOLMO_HD KOLMO_INLINE S sum_lanes(const S* lane) {
@@ -56,12 +56,12 @@ struct Components {
 template <class T>
 struct PointChunk {
   int count = 0, padded = 0;
-  T w[chunk_points];
-  T z[chunk_points];
+  T w[points_per_chunk];
+  T z[points_per_chunk];
 
   /// `masses` may be null: no point has mass then.
   KOLMO_HD PointChunk(const T* masses, const T* points, index_t left) {
-    count = static_cast<int>(smaller<index_t>(chunk_points, left));
+    count = static_cast<int>(smaller<index_t>(points_per_chunk, left));
     padded = (count + lanes - 1) / lanes * lanes;
     for (int i = 0; i < count; ++i) z[i] = points[i];
     for (int i = 0; i < count; ++i) w[i] = masses != nullptr ? masses[i] : T(0);
@@ -76,9 +76,9 @@ struct PointChunk {
 /// q = (z - mean) / deviation; `top` is the largest score at a point and `total` the sum over the components.
 template <class S>
 struct Shares {
-  S share[max_components][chunk_points];
-  S top[chunk_points];
-  S total[chunk_points];
+  S share[max_components][points_per_chunk];
+  S top[points_per_chunk];
+  S total[points_per_chunk];
 
   template <class T>
   KOLMO_HD void compute(const PointChunk<T>& points, const Components<S>& components, S inverse_temperature) {

@@ -134,7 +134,7 @@ LamfScores evaluate(const Lamf<V>& model, const LamfSamples<V>& samples, index_t
   if (n == 0) throw ArgumentError("evaluate: no samples to fit");
   std::vector<double> errors(static_cast<std::size_t>(n)), divergences(errors), distributions(errors);
   const index_t chunks = divide_up(n, chunk);
-  threads::parallel_for(chunks, [&](index_t c) {
+  threads::parallel_for_backend<typename V::Backend>(chunks, [&](index_t c) {
     std::vector<index_t> indices;
     for (index_t i = c * chunk; i < smaller(n, (c + 1) * chunk); ++i) indices.push_back(i);
     const auto batch = samples.batch(indices);

@@ -8,8 +8,8 @@
 
 namespace kolmo::gmm {
 
-/// Outcome of one density. Everything from `too_short` on means that the input was not a density and that
-/// nothing was fitted.
+/// Outcome of one density. Everything from `too_short` on means that there is no fit: the input was not a
+/// density, did not fit on the model's grid, or the fitter failed.
 enum class Status : std::int32_t {
   ok = 0,               ///< prepared, or fitted to convergence
   iteration_limit = 1,  ///< fitted, but stopped by the limit on iterations before the tolerance was met
@@ -18,6 +18,7 @@ enum class Status : std::int32_t {
   negative_mass = 4,    ///< negative values beyond rounding
   zero_mass = 5,        ///< the integral is zero, or too small to normalise
   outside_grid = 6,     ///< most of the mass does not fit on the model's grid
+  broken_fit = 7,       ///< the fitter returned numbers that are no mixture; its weights are damaged
 };
 
 /// Whether there is something to use: a prepared density or fitted parameters.
@@ -40,6 +41,8 @@ constexpr const char* describe(Status status) {
       return "the density integrates to zero";
     case Status::outside_grid:
       return "the density is wider than the model's grid";
+    case Status::broken_fit:
+      return "the fitter returned no mixture; its weights may be damaged";
   }
   return "unknown status";
 }

@@ -119,6 +119,7 @@ class Panel {
   LegendPlace legend = LegendPlace::automatic;
   bool grid = true;
   bool equal_aspect = false;  ///< one unit of x is as long as one of y
+  bool visible = true;        ///< whether anything is drawn; the place stays free
 
   /// A line through (x, y). Throws ShapeError when the lengths differ, as do the functions below.
   Panel& line(std::span<const double> xs, std::span<const double> ys, LineStyle style = {}) {

@@ -21,8 +21,8 @@ struct IsNumberList<std::vector<X>> : std::bool_constant<std::is_arithmetic_v<X>
 
 /// What an option of a model can be.
 template <class X>
-concept OptionValue = std::is_arithmetic_v<X> || std::is_enum_v<X> || std::is_same_v<X, std::string> ||
-    detail::IsNumberList<X>::value;
+concept OptionValue =
+    std::is_arithmetic_v<X> || std::is_enum_v<X> || std::is_same_v<X, std::string> || detail::IsNumberList<X>::value;
 
 /// The text of an option: "0.5", "1" for true, the number of an enumerator, "[1, 2]".
 template <OptionValue X>

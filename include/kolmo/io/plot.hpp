@@ -100,8 +100,10 @@ inline Drawing lay_out(const Figure& figure) {
       const Box box{std::round(left) + 0.5, std::round(top) + 0.5, std::round(left + width) + 0.5,
                     std::round(top + height) + 0.5};
       frames[r * columns + c].place_at(box);
-      detail::make_room_for_legend(frames[r * columns + c]);
-      detail::draw_panel(drawing, frames[r * columns + c]);
+      if (frames[r * columns + c].panel.visible) {
+        detail::make_room_for_legend(frames[r * columns + c]);
+        detail::draw_panel(drawing, frames[r * columns + c]);
+      }
       left += width + column_margins[c].right + 4;
     }
     top += height + row_margins[r].bottom + 2;

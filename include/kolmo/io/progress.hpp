@@ -36,6 +36,7 @@ struct ProgressOptions {
   std::string label{};           ///< what is being done; starts the line
   std::string unit = "steps";    ///< what is counted
   bool terminal = false;         ///< rewrite one line in place
+  std::int64_t already_done = 0; ///< units finished before this run; they do not count in the rate
   double interval_seconds = -1;  ///< least time between two lines; negative: 0.2 on a terminal, 10 elsewhere
 };
 
@@ -102,7 +103,7 @@ class Progress {
 
   void show(std::int64_t done, double now, const ProgressFields& fields, bool last = false) {
     const double elapsed = now - start_;
-    const double rate = elapsed > 0 ? static_cast<double>(done) / elapsed : 0;
+    const double rate = elapsed > 0 ? static_cast<double>(done - options_.already_done) / elapsed : 0;
     std::string line = options_.label.empty() ? "" : options_.label + ": ";
     line += std::to_string(done);
     if (total_ > 0) line += "/" + std::to_string(total_);

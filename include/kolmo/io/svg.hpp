@@ -164,8 +164,8 @@ class SvgWriter {
   void write(const TextShape& shape) {
     std::vector<TextRun> runs;
     lay_out_text(shape.text, shape.size, runs);
-    body_ += "<text x=\"" + number(shape.at.x) + "\" y=\"" + number(shape.at.y) + "\" font-size=\"" +
-             number(shape.size) + "\" fill=\"" + colour(shape.colour) + "\"";
+    body_ += "<text xml:space=\"preserve\" x=\"" + number(shape.at.x) + "\" y=\"" + number(shape.at.y) +
+             "\" font-size=\"" + number(shape.size) + "\" fill=\"" + colour(shape.colour) + "\"";
     if (shape.anchor != TextAnchor::start) {
       body_ += std::string(" text-anchor=\"") + (shape.anchor == TextAnchor::middle ? "middle" : "end") + "\"";
     }

@@ -1,6 +1,6 @@
 #pragma once
-// Models as named arrays and back, strictly. Tensors become arrays under their dotted names; other state (counters) too;
-// options, the lengths of lists and the presence of optional parts become metadata:
+// Models as named arrays and back, strictly. Tensors become arrays under their dotted names; other state (counters)
+// too; options, the lengths of lists and the presence of optional parts become metadata:
 //
 //   option:dropout = 0.2     count:layers = 3     present:average = 1
 //
@@ -53,18 +53,19 @@ class TreeWriter {
   template <class X>
   void member(const std::string& path, FieldKind kind, const X& x) {
     if constexpr (Module<X>) {
-      X::fields([&](Field field, const auto& part) { member(kolmo::detail::join_path(path, field.name), field.kind, part); },
-                x);
+      X::fields(
+          [&](Field field, const auto& part) { member(kolmo::detail::join_path(path, field.name), field.kind, part); },
+          x);
     } else if constexpr (kolmo::detail::IsSequence<X>::value) {
       result.metadata["count:" + path] = std::to_string(x.size());
-      for (std::size_t i = 0; i < x.size(); ++i)
-        member(kolmo::detail::join_path(path, std::to_string(i)), kind, x[i]);
+      for (std::size_t i = 0; i < x.size(); ++i) member(kolmo::detail::join_path(path, std::to_string(i)), kind, x[i]);
     } else if constexpr (kolmo::detail::IsOptional<X>::value) {
       result.metadata["present:" + path] = x.has_value() ? "1" : "0";
       if (x.has_value()) member(path, kind, *x);
     } else if constexpr (PlainTensor<X>) {
       if (!x.has_value())
-        throw ArgumentError("field '" + array_name(path) + "' has no values; give the model its shapes before saving it");
+        throw ArgumentError("field '" + array_name(path) +
+                            "' has no values; give the model its shapes before saving it");
       result.add(array_name(path), HostArray(x.to_vector(), extents_of(x.shape())));
     } else {
       static_assert(OptionValue<X>,
@@ -92,8 +93,9 @@ class TreeReader {
   void member(const std::string& path, FieldKind kind, X& x, bool adopt) {
     if constexpr (Module<X>) {
       const std::size_t before = problems_.size();
-      X::fields([&](Field field, auto& part) { member(kolmo::detail::join_path(path, field.name), field.kind, part, adopt); },
-                x);
+      X::fields(
+          [&](Field field, auto& part) { member(kolmo::detail::join_path(path, field.name), field.kind, part, adopt); },
+          x);
       if constexpr (requires { x.validate(); }) {
         if (problems_.size() > before) return;
         try {
@@ -214,7 +216,8 @@ class TreeReader {
     found->second.used = true;
     const HostArray& array = *found->second.array;
     if (array.dtype != dtype) {
-      problem("element type: " + name + " is " + describe(array) + ", expected " + std::string(name_of(dtype)) + expected);
+      problem("element type: " + name + " is " + describe(array) + ", expected " + std::string(name_of(dtype)) +
+              expected);
       return nullptr;
     }
     return &array;
@@ -227,7 +230,8 @@ class TreeReader {
     const HostArray* array = take(name, dtype_of<T>, shape_known ? " " + x.shape().to_string() : "");
     if (array == nullptr) return;
     if (array->shape.size() > static_cast<std::size_t>(max_rank)) {
-      problem("shape: " + name + " is " + describe(*array) + ", a tensor has at most " + std::to_string(max_rank) + " axes");
+      problem("shape: " + name + " is " + describe(*array) + ", a tensor has at most " + std::to_string(max_rank) +
+              " axes");
       return;
     }
     const Shape shape(array->shape.begin(), array->shape.end());
@@ -316,7 +320,8 @@ M model_from_arrays(const NamedArrays& arrays, const std::string& source = "the 
 /// Writes a model as a safetensors file, atomically. `notes` are further metadata (command, seed, ...); their keys must
 /// not start with "option:", "count:" or "present:". Throws IoError or ArgumentError.
 template <class M>
-void save_model(const std::filesystem::path& path, const M& model, const std::map<std::string, std::string>& notes = {}) {
+void save_model(const std::filesystem::path& path, const M& model,
+                const std::map<std::string, std::string>& notes = {}) {
   NamedArrays arrays = to_arrays(model);
   for (const auto& [key, text] : notes) {
     if (key.starts_with("option:") || key.starts_with("count:") || key.starts_with("present:"))

@@ -46,8 +46,8 @@ template <PlainTensor V>
 V uniform_values(Key key, const Shape& shape, double low, double high) {
   using T = typename V::Scalar;
   V result = V::uninitialized(shape);
-  V::Backend::for_each(shape.size(), kolmo::detail::UniformKernel<T>{key, static_cast<T>(low),
-                                                                     static_cast<T>(high - low), result.mutable_data()});
+  V::Backend::for_each(shape.size(), kolmo::detail::UniformKernel<T>{
+                                         key, static_cast<T>(low), static_cast<T>(high - low), result.mutable_data()});
   return result;
 }
 

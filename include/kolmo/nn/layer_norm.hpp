@@ -156,12 +156,13 @@ struct LayerNormPullBack {
     V gradient_x = V::uninitialized(x.shape());
     V partial = V::uninitialized(Shape{items, 2, columns});
     for_each_item<typename V::Backend>(
-        items, LayerNormPullKernel<T, F>{f, x.data(), gamma.data(), beta.data(), statistics.data(), g.data(),
-                                         gradient_x.mutable_data(), partial.mutable_data(), rows, columns, rows_per_item});
+        items,
+        LayerNormPullKernel<T, F>{f, x.data(), gamma.data(), beta.data(), statistics.data(), g.data(),
+                                  gradient_x.mutable_data(), partial.mutable_data(), rows, columns, rows_per_item});
     V gradient_gamma, gradient_beta;
     if (wanted[1] || wanted[2]) {
-      const V sums = items == 1 ? partial.reshaped(Shape{2, columns})
-                                : SumOver{AxisSet({0}, 3, "layer_norm"), false}(partial);
+      const V sums =
+          items == 1 ? partial.reshaped(Shape{2, columns}) : SumOver{AxisSet({0}, 3, "layer_norm"), false}(partial);
       gradient_gamma = sums.view(Shape{columns}, row_major_strides(Shape{columns}), 0);
       gradient_beta = sums.view(Shape{columns}, row_major_strides(Shape{columns}), columns);
     }

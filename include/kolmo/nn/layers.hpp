@@ -68,8 +68,8 @@ struct LayerNorm {
   /// Throws ShapeError or ArgumentError unless the parts fit each other.
   void validate() const {
     if (weight.rank() != 1 || !(bias.shape() == weight.shape()))
-      throw ShapeError("LayerNorm: expected a weight and a bias of shape [columns], given " + weight.shape().to_string() +
-                       " and " + bias.shape().to_string());
+      throw ShapeError("LayerNorm: expected a weight and a bias of shape [columns], given " +
+                       weight.shape().to_string() + " and " + bias.shape().to_string());
     if (!(epsilon > 0)) throw ArgumentError("LayerNorm: epsilon must be positive, given " + std::to_string(epsilon));
   }
 
@@ -92,19 +92,62 @@ void init(Key, LayerNorm<V>& layer) {
 
 }  // namespace kolmo::nn
 
+// A loop that does not vectorise is slower, not wrong.
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
 namespace kolmo::detail {
 
-/// mask[i] = 1 / (1 - p) with probability 1 - p, else 0.
+/// mask = 0 with the probability threshold / 2^32, else `scale`. Word w of random block 16 item + j decides element
+/// 64 item + 16 w + j: the loop over j vectorises and writes neighbours.
 template <class T>
 struct DropoutMaskKernel {
-  Key key;
-  double probability;
+  static constexpr int width = 16;
+  static constexpr index_t elements_per_item = 4 * width;
+
+  Array<std::uint32_t, 2> key;
+  std::uint32_t threshold;
   T scale;
   T* mask;
-  KOLMO_HD void operator()(index_t i) const {
-    mask[i] = uniform<float>(key, static_cast<std::uint64_t>(i)) < static_cast<float>(probability) ? T(0) : scale;
+  index_t size;
+
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t begin = item * elements_per_item;
+    if (begin + elements_per_item <= size) {
+      fill(item, mask + begin);
+    } else {
+      T last[elements_per_item];
+      fill(item, last);
+      for (index_t i = begin; i < size; ++i) mask[i] = last[i - begin];
+    }
+  }
+
+  KOLMO_HD void fill(index_t item, T* target) const {
+    const std::uint64_t first = static_cast<std::uint64_t>(item) * width;
+    const std::uint32_t high = static_cast<std::uint32_t>(first >> 32), low = static_cast<std::uint32_t>(first);
+    const std::uint32_t limit = threshold;
+    const T kept = scale;
+    const Array<std::uint32_t, 2> words = key;
+    KOLMO_INDEPENDENT
+    for (int j = 0; j < width; ++j) {
+      const auto bits = philox({{low + static_cast<std::uint32_t>(j), high, 0, 0}}, words);
+      target[j] = bits.elements[0] < limit ? T(0) : kept;
+      target[width + j] = bits.elements[1] < limit ? T(0) : kept;
+      target[2 * width + j] = bits.elements[2] < limit ? T(0) : kept;
+      target[3 * width + j] = bits.elements[3] < limit ? T(0) : kept;
+    }
   }
 };
+
+}  // namespace kolmo::detail
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
+
+namespace kolmo::detail {
 
 template <PlainTensor M>
 struct MaskPullBack {
@@ -134,8 +177,12 @@ auto dropout(Key key, const X& x, double probability) {
   using T = ScalarOf<X>;
   check_dropout(probability, "dropout");
   M mask = M::uninitialized(x.shape());
-  M::Backend::for_each(x.size(), kolmo::detail::DropoutMaskKernel<T>{
-                                     key, probability, static_cast<T>(1 / (1 - probability)), mask.mutable_data()});
+  const Array<std::uint32_t, 2> words{
+      {static_cast<std::uint32_t>(key.value), static_cast<std::uint32_t>(key.value >> 32)}};
+  using Kernel = kolmo::detail::DropoutMaskKernel<T>;
+  M::Backend::for_each(divide_up(x.size(), Kernel::elements_per_item),
+                       Kernel{words, static_cast<std::uint32_t>(probability * 0x1p32),
+                              static_cast<T>(1 / (1 - probability)), mask.mutable_data(), x.size()});
   return record(apply(fn::Multiply{}, value(x), mask), kolmo::detail::MaskPullBack<M>{mask}, x);
 }
 

@@ -11,10 +11,10 @@ namespace kolmo::nn {
 /// Widths and options of an Mlp.
 struct MlpOptions {
   index_t inputs = 0;
-  std::vector<index_t> hidden;  ///< width of every hidden block
-  index_t outputs = 0;          ///< 0: the last hidden block is the output
-  bool layer_norm = false;      ///< between each hidden Linear and its activation
-  double dropout = 0;           ///< after each activation, while training
+  std::vector<index_t> hidden = {};  ///< width of every hidden block
+  index_t outputs = 0;               ///< 0: the last hidden block is the output
+  bool layer_norm = false;           ///< between each hidden Linear and its activation
+  double dropout = 0;                ///< after each activation, while training
 };
 
 /// The activation is a type; any elementwise functor serves.

@@ -13,7 +13,8 @@ namespace detail {
 template <std::size_t I>
 struct IndexName {
   static_assert(I < 100, "a sequence holds at most 100 layers; nest sequences for more");
-  static constexpr char text[3] = {I < 10 ? char('0' + I) : char('0' + I / 10), I < 10 ? '\0' : char('0' + I % 10), '\0'};
+  static constexpr char text[3] = {I < 10 ? char('0' + I) : char('0' + I / 10), I < 10 ? '\0' : char('0' + I % 10),
+                                   '\0'};
 };
 
 }  // namespace detail

@@ -67,8 +67,8 @@ struct HalfTriangle {
   V operator()(const V& x) const {
     const V source = x.contiguous();
     V result = V::uninitialized(x.shape());
-    V::Backend::for_each(
-        x.size(), HalfTriangleKernel<typename V::Scalar>{source.data(), result.mutable_data(), x.shape()[-1]});
+    V::Backend::for_each(x.size(),
+                         HalfTriangleKernel<typename V::Scalar>{source.data(), result.mutable_data(), x.shape()[-1]});
     return result;
   }
 };
@@ -107,8 +107,9 @@ struct PlainCholesky {
     const V source = a.contiguous();
     factor = V::uninitialized(a.shape());
     status = Tensor<std::int32_t, B>::uninitialized(a.shape().without(a.rank() - 1).without(a.rank() - 2));
-    for_each_matrix<B>(status.size(), n * n * n / 3,
-                       CholeskyKernel<typename V::Scalar>{source.data(), factor.mutable_data(), status.mutable_data(), n});
+    for_each_matrix<B>(
+        status.size(), n * n * n / 3,
+        CholeskyKernel<typename V::Scalar>{source.data(), factor.mutable_data(), status.mutable_data(), n});
   }
 };
 

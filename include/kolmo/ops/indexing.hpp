@@ -143,7 +143,12 @@ struct TakeRows {
     const AxisSplit split(x.shape(), axis);
     V result = V::uninitialized(replace_axis(x.shape(), axis, indices.shape()));
     if (result.size() == 0) return result;
-    const Kernel kernel{source.data(), indices.data(), result.mutable_data(), split.n, indices.size(), split.inner,
+    const Kernel kernel{source.data(),
+                        indices.data(),
+                        result.mutable_data(),
+                        split.n,
+                        indices.size(),
+                        split.inner,
                         inner_run<B, Kernel>(split.inner)};
     B::for_each(split.outer * indices.size() * divide_up(split.inner, kernel.run), kernel);
     return result;
@@ -167,8 +172,8 @@ struct AddRows {
     auto starts = Tensor<index_t, B>::uninitialized(Shape{split.n + 1});
     B::for_each(split.n + 1, GroupStartsKernel<typename I::Scalar>{indices.data(), order.data(), indices.size(),
                                                                    starts.mutable_data()});
-    const Kernel kernel{source.data(), order.data(), starts.data(), result.mutable_data(), split.n, indices.size(),
-                        split.inner, inner_run<B, Kernel>(split.inner)};
+    const Kernel kernel{source.data(), order.data(),   starts.data(), result.mutable_data(),
+                        split.n,       indices.size(), split.inner,   inner_run<B, Kernel>(split.inner)};
     B::for_each(split.outer * split.n * divide_up(split.inner, kernel.run), kernel);
     return result;
   }
@@ -242,7 +247,9 @@ struct OneHotKernel {
   const I* index;
   T* y;
   index_t classes;
-  KOLMO_HD void operator()(index_t i) const { y[i] = T(static_cast<index_t>(index[i / classes]) == i % classes ? 1 : 0); }
+  KOLMO_HD void operator()(index_t i) const {
+    y[i] = T(static_cast<index_t>(index[i / classes]) == i % classes ? 1 : 0);
+  }
 };
 
 }  // namespace detail
@@ -254,7 +261,8 @@ auto take(const X& x, const I& indices, int axis = 0) {
   axis = normalize_axis(axis, x.rank(), "take");
   detail::check_indices(indices, x.shape()[axis], "take");
   const I positions = indices.contiguous();
-  return detail::linear_recorded(detail::TakeRows<I>{positions, axis}, detail::AddRows<I>{positions, axis, x.shape()}, x);
+  return detail::linear_recorded(detail::TakeRows<I>{positions, axis}, detail::AddRows<I>{positions, axis, x.shape()},
+                                 x);
 }
 
 /// Zeros with `extent` positions along `axis`, to which the slices of x are added: the adjoint of take.

@@ -118,7 +118,8 @@ X concat(int axis, const std::vector<X>& parts) {
     if (parts[p].rank() == shape.rank()) expected[axis] = parts[p].shape()[axis];
     if (!(parts[p].shape() == expected))
       throw ShapeError("concat: operand " + std::to_string(p) + " has shape " + parts[p].shape().to_string() +
-                       ", which differs from " + parts[0].shape().to_string() + " outside axis " + std::to_string(axis));
+                       ", which differs from " + parts[0].shape().to_string() + " outside axis " +
+                       std::to_string(axis));
     shape[axis] += parts[p].shape()[axis];
     values.push_back(value(parts[p]));
   }

@@ -119,8 +119,7 @@ Tensor<index_t, typename V::Backend> sort_rows_by(const V& x) {
       else
         B::for_each(rows * pairs, kernel);
     } else {
-      B::for_each(rows * n,
-                  MergeElementKernel<T, Before>{source.data(), order.data(), other.mutable_data(), n, width});
+      B::for_each(rows * n, MergeElementKernel<T, Before>{source.data(), order.data(), other.mutable_data(), n, width});
     }
     std::swap(order, other);
   }

@@ -135,8 +135,8 @@ struct TriangularSolve {
     if (x.size() == 0) return x;
     const index_t n = a.shape()[-1], columns = b.shape()[-1], batch = x.size() / (n * columns);
     const index_t block = smaller<index_t>(columns, 64);
-    const SubstituteKernel<T> kernel{matrix.data(), x.mutable_data(), n, columns, block, divide_up(columns, block), lower,
-                                     transpose};
+    const SubstituteKernel<T> kernel{matrix.data(), x.mutable_data(),          n,     columns,
+                                     block,         divide_up(columns, block), lower, transpose};
     for_each_matrix<typename V::Backend>(batch * kernel.blocks, n * n * block, kernel);
     return x;
   }

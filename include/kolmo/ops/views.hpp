@@ -128,8 +128,9 @@ auto reshape(const X& x, std::initializer_list<index_t> extents) {
   if (open >= 0) {
     const index_t known = shape.size();
     if (known == 0 || x.size() % known != 0)
-      throw ShapeError("reshape: the extent -1 cannot be found for " + std::to_string(x.size()) + " elements of shape " +
-                       x.shape().to_string() + "; the other extents have product " + std::to_string(known));
+      throw ShapeError("reshape: the extent -1 cannot be found for " + std::to_string(x.size()) +
+                       " elements of shape " + x.shape().to_string() + "; the other extents have product " +
+                       std::to_string(known));
     shape[open] = x.size() / known;
   }
   return reshape(x, shape);
@@ -200,7 +201,8 @@ template <TensorLike X>
 auto squeeze(const X& x, int axis) {
   axis = normalize_axis(axis, x.rank(), "squeeze");
   if (x.shape()[axis] != 1)
-    throw ShapeError("squeeze: axis " + std::to_string(axis) + " of " + x.shape().to_string() + " does not have extent one");
+    throw ShapeError("squeeze: axis " + std::to_string(axis) + " of " + x.shape().to_string() +
+                     " does not have extent one");
   detail::ArrangeAxes arrangement;
   for (int i = 0; i < x.rank(); ++i)
     if (i != axis) arrangement.axes[arrangement.rank++] = i;
@@ -255,8 +257,8 @@ auto at(const X& x, int axis, index_t index) {
   axis = normalize_axis(axis, x.rank(), "at");
   const index_t position = index < 0 ? index + x.shape()[axis] : index;
   if (position < 0 || position >= x.shape()[axis])
-    throw ArgumentError("at: index " + std::to_string(index) + " does not lie in axis " + std::to_string(axis) + " of " +
-                        x.shape().to_string());
+    throw ArgumentError("at: index " + std::to_string(index) + " does not lie in axis " + std::to_string(axis) +
+                        " of " + x.shape().to_string());
   return squeeze(slice(x, axis, position, position + 1), axis);
 }
 

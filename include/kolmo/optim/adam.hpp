@@ -64,7 +64,8 @@ class Adam {
     if (!(options.learning_rate > 0) || !in_unit(options.beta1) || !in_unit(options.beta2) || !(options.epsilon > 0) ||
         !(options.weight_decay >= 0))
       throw ArgumentError(
-          "adam: expected learning_rate > 0, 0 <= beta1, beta2 < 1, epsilon > 0, weight_decay >= 0, given learning_rate " +
+          "adam: expected learning_rate > 0, 0 <= beta1, beta2 < 1, epsilon > 0, weight_decay >= 0, given "
+          "learning_rate " +
           std::to_string(options.learning_rate) + ", beta1 " + std::to_string(options.beta1) + ", beta2 " +
           std::to_string(options.beta2) + ", epsilon " + std::to_string(options.epsilon) + ", weight_decay " +
           std::to_string(options.weight_decay));

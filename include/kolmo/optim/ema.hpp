@@ -39,7 +39,8 @@ class Ema {
  public:
   /// Throws ArgumentError unless 0 <= decay < 1.
   explicit Ema(double decay) : decay_(decay) {
-    if (!(decay >= 0 && decay < 1)) throw ArgumentError("Ema: the decay must be in [0, 1), given " + std::to_string(decay));
+    if (!(decay >= 0 && decay < 1))
+      throw ArgumentError("Ema: the decay must be in [0, 1), given " + std::to_string(decay));
   }
 
   double decay() const { return decay_; }
@@ -58,7 +59,8 @@ class Ema {
           using T = typename V::Scalar;
           kolmo::detail::check_leaf(path, a, p, "ema");
           const V source = p.contiguous();
-          kolmo::detail::update_in_place<1>(kolmo::detail::EmaUpdate<T>{static_cast<T>(decay_)}, Array<V*, 1>{{&a}}, source);
+          kolmo::detail::update_in_place<1>(kolmo::detail::EmaUpdate<T>{static_cast<T>(decay_)}, Array<V*, 1>{{&a}},
+                                            source);
         },
         average.sum, model);
   }

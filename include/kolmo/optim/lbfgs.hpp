@@ -101,7 +101,9 @@ LbfgsResult<M> lbfgs(const M& start, const Loss& loss, const LbfgsOptions& optio
     const auto decreases = [&](const Point& p) {
       return p.finite() && p.value <= origin.value + options.sufficient_decrease * p.at * origin.slope;
     };
-    const auto flat = [&](const Point& p) { return kolmo::larger(p.slope, -p.slope) <= -options.curvature * origin.slope; };
+    const auto flat = [&](const Point& p) {
+      return kolmo::larger(p.slope, -p.slope) <= -options.curvature * origin.slope;
+    };
     Point low = origin, high;
     bool bracketed = false;
     double at = first;
@@ -127,7 +129,8 @@ LbfgsResult<M> lbfgs(const M& start, const Loss& loss, const LbfgsOptions& optio
         }
         low = std::move(p);
       }
-      if (bracketed && kolmo::larger(high.at - low.at, low.at - high.at) <= 1e-14 * kolmo::larger(low.at, high.at)) break;
+      if (bracketed && kolmo::larger(high.at - low.at, low.at - high.at) <= 1e-14 * kolmo::larger(low.at, high.at))
+        break;
     }
     accepted = std::move(low);
     return accepted.at > 0;

@@ -25,12 +25,13 @@ struct Linear {
   double operator()(index_t t) const {
     if (t <= first) return learning_rate;
     if (t >= last) return final_learning_rate;
-    return learning_rate + (final_learning_rate - learning_rate) * static_cast<double>(t - first) / static_cast<double>(last - first);
+    return learning_rate +
+           (final_learning_rate - learning_rate) * static_cast<double>(t - first) / static_cast<double>(last - first);
   }
 };
 
-/// final_learning_rate + (learning_rate - final_learning_rate) (1 + cos(pi (t - first) / period)) / 2 from t = first on (Loshchilov and Hutter
-/// 2016, without restarts); constant before and after one period.
+/// final_learning_rate + (learning_rate - final_learning_rate) (1 + cos(pi (t - first) / period)) / 2 from t = first on
+/// (Loshchilov and Hutter 2016, without restarts); constant before and after one period.
 struct Cosine {
   double learning_rate = 1e-3;
   double final_learning_rate = 0;
@@ -40,8 +41,8 @@ struct Cosine {
     if (t <= first) return learning_rate;
     if (t >= first + period) return final_learning_rate;
     constexpr double pi = 3.14159265358979323846;
-    return final_learning_rate +
-           0.5 * (learning_rate - final_learning_rate) * (1 + std::cos(pi * static_cast<double>(t - first) / static_cast<double>(period)));
+    return final_learning_rate + 0.5 * (learning_rate - final_learning_rate) *
+                                     (1 + std::cos(pi * static_cast<double>(t - first) / static_cast<double>(period)));
   }
 };
 
@@ -64,8 +65,9 @@ struct WarmUp {
   }
 };
 
-/// Warm-up over the first `warm_up` epochs to `learning_rate`, then a cosine that starts at `learning_rate` in the next epoch and would
-/// reach `final_fraction` of it one epoch after the last. Throws ArgumentError unless 0 <= warm_up < epochs.
+/// Warm-up over the first `warm_up` epochs to `learning_rate`, then a cosine that starts at `learning_rate` in the next
+/// epoch and would reach `final_fraction` of it one epoch after the last. Throws ArgumentError unless 0 <= warm_up <
+/// epochs.
 struct WarmUpCosineOptions {
   double learning_rate = 1e-3;
   double final_fraction = 0.01;

@@ -52,10 +52,12 @@ class Sgd {
  public:
   /// Throws ArgumentError unless learning_rate > 0, 0 <= momentum < 1 and weight_decay >= 0.
   explicit Sgd(const SgdOptions& options) : options_(options) {
-    if (!(options.learning_rate > 0) || !(options.momentum >= 0 && options.momentum < 1) || !(options.weight_decay >= 0))
-      throw ArgumentError("sgd: expected learning_rate > 0, 0 <= momentum < 1, weight_decay >= 0, given learning_rate " +
-                          std::to_string(options.learning_rate) + ", momentum " + std::to_string(options.momentum) +
-                          ", weight_decay " + std::to_string(options.weight_decay));
+    if (!(options.learning_rate > 0) || !(options.momentum >= 0 && options.momentum < 1) ||
+        !(options.weight_decay >= 0))
+      throw ArgumentError(
+          "sgd: expected learning_rate > 0, 0 <= momentum < 1, weight_decay >= 0, given learning_rate " +
+          std::to_string(options.learning_rate) + ", momentum " + std::to_string(options.momentum) + ", weight_decay " +
+          std::to_string(options.weight_decay));
   }
 
   double learning_rate() const { return options_.learning_rate; }

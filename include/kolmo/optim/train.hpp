@@ -33,10 +33,10 @@ struct TrainInfo {
   double mean_loss = 0;      ///< over the epoch so far
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
-  double seconds = 0;        ///< since this run began
-  bool skipped = false;      ///< the last batch changed nothing: its loss or gradient was not finite
+  double seconds = 0;    ///< since this run began
+  bool skipped = false;  ///< the last batch changed nothing: its loss or gradient was not finite
   double metric = std::numeric_limits<double>::quiet_NaN();  ///< of the epoch; its mean loss without such a callback
-  bool improved = false;     ///< the epoch was the best so far
+  bool improved = false;                                     ///< the epoch was the best so far
 };
 
 enum class TrainStatus {
@@ -129,7 +129,7 @@ auto batch_gradient(const M& model, const Data& data, const Loss& loss, std::spa
   const index_t n = static_cast<index_t>(indices.size());
   const index_t parts = smaller(n, shards);
   std::vector<std::optional<Result>> results(static_cast<std::size_t>(parts));
-  threads::parallel_for(parts, [&](index_t part) {
+  threads::parallel_for_backend<typename KindOf<M>::Backend>(parts, [&](index_t part) {
     const index_t begin = part * n / parts, end = (part + 1) * n / parts;
     const auto batch =
         data.batch(indices.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
@@ -186,6 +186,10 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
   const auto describe = [&] {
     info.step = state.step;
     info.step_in_epoch = state.step_in_epoch;
+    info.loss = state.last_loss;
+    info.gradient_norm = state.last_gradient_norm;
+    info.learning_rate = state.last_learning_rate;
+    info.skipped = state.skipped_in_a_row > 0;
     info.mean_loss = state.loss_count > 0 ? state.loss_sum / static_cast<double>(state.loss_count) : 0;
     info.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   };
@@ -209,24 +213,23 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
       const std::span<const index_t> indices(order.data() + first, static_cast<std::size_t>(count));
       auto [value, gradient] = kolmo::detail::batch_gradient(state.model, data, loss, indices, options.shards,
                                                              step_pass(options, state.step + 1));
-      info.loss = value;
-      info.gradient_norm = global_norm(gradient);
-      info.learning_rate = !options.schedule                                   ? optimiser.learning_rate()
-                           : options.schedule_unit == ScheduleUnit::epoch ? options.schedule(info.epoch)
-                                                                          : options.schedule(state.step + 1);
-      info.skipped = !is_finite(info.loss) || !is_finite(info.gradient_norm);
+      state.last_loss = value;
+      state.last_gradient_norm = global_norm(gradient);
+      state.last_learning_rate = !options.schedule                              ? optimiser.learning_rate()
+                                 : options.schedule_unit == ScheduleUnit::epoch ? options.schedule(info.epoch)
+                                                                                : options.schedule(state.step + 1);
       ++state.step;
       ++state.step_in_epoch;
-      if (info.skipped) {
+      if (!is_finite(state.last_loss) || !is_finite(state.last_gradient_norm)) {
         ++state.skipped;
         ++state.skipped_in_a_row;
       } else {
         state.skipped_in_a_row = 0;
-        state.loss_sum += info.loss;
+        state.loss_sum += state.last_loss;
         ++state.loss_count;
-        const bool clipped = options.clip_norm > 0 && info.gradient_norm > options.clip_norm;
-        optimiser.step(state.model, gradient, state.optimiser, info.learning_rate,
-                       clipped ? options.clip_norm / info.gradient_norm : 1.0);
+        const bool clipped = options.clip_norm > 0 && state.last_gradient_norm > options.clip_norm;
+        optimiser.step(state.model, gradient, state.optimiser, state.last_learning_rate,
+                       clipped ? options.clip_norm / state.last_gradient_norm : 1.0);
         if (state.average) Ema(options.ema_decay).update(*state.average, state.model);
       }
       describe();
@@ -260,9 +263,8 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
 /// Trains a model from its present weights. On return it holds the best weights when early stopping is on, else the
 /// averaged ones when ema_decay is set, else the last.
 template <class M, class O, class Data, class Loss, class... C>
-  requires(!IsTrainState<M>::value)
-TrainResult train(M& model, const O& optimiser, const Data& data, const Loss& loss, const TrainOptions& options,
-                  C&&... callbacks) {
+requires(!IsTrainState<M>::value) TrainResult train(M& model, const O& optimiser, const Data& data, const Loss& loss,
+                                                    const TrainOptions& options, C&&... callbacks) {
   auto state = start_training(model, optimiser, options);
   const TrainResult result = train(state, optimiser, data, loss, options, callbacks...);
   model = state.best.model ? *state.best.model : evaluated_model(state, options);

@@ -23,13 +23,13 @@ struct TrainOptions {
   /// A batch is cut into this many parts, whose gradients are computed in parallel and added in order. The result
   /// depends on this number, not on the number of threads.
   index_t shards = 1;
-  double clip_norm = 0;      ///< largest norm of the gradient; 0: no limit
-  index_t max_skips = 20;    ///< steps in a row without a finite loss and gradient after which the training ends
-  double ema_decay = 0;      ///< average of the weights, used for metrics and as the best model; 0: none
-  std::optional<EarlyStopping> early_stopping;
-  std::function<double(index_t)> schedule;  ///< learning rate; empty: the optimiser's own
+  double clip_norm = 0;    ///< largest norm of the gradient; 0: no limit
+  index_t max_skips = 20;  ///< steps in a row without a finite loss and gradient after which the training ends
+  double ema_decay = 0;    ///< average of the weights, used for metrics and as the best model; 0: none
+  std::optional<EarlyStopping> early_stopping = {};
+  std::function<double(index_t)> schedule = {};  ///< learning rate; empty: the optimiser's own
   ScheduleUnit schedule_unit = ScheduleUnit::epoch;
-  Key key{};  ///< of shuffling and of everything random in the forward passes
+  Key key = {};  ///< of shuffling and of everything random in the forward passes
 };
 
 template <class M, class S>
@@ -43,9 +43,12 @@ struct TrainState {
   index_t step = 0;           ///< batches used
   index_t skipped = 0;        ///< batches whose loss or gradient was not finite
   index_t skipped_in_a_row = 0;
-  double loss_sum = 0;        ///< over the current epoch, skipped batches left out
+  double loss_sum = 0;  ///< over the current epoch, skipped batches left out
   index_t loss_count = 0;
-  bool ended = false;         ///< by early stopping
+  double last_loss = 0;  ///< of the last batch
+  double last_gradient_norm = 0;
+  double last_learning_rate = 0;
+  bool ended = false;  ///< by early stopping
 
   static void fields(auto&& f, auto&... s) {
     f(submodule("model"), s.model...);
@@ -59,6 +62,9 @@ struct TrainState {
     f(state("skipped_in_a_row"), s.skipped_in_a_row...);
     f(state("loss_sum"), s.loss_sum...);
     f(state("loss_count"), s.loss_count...);
+    f(state("last_loss"), s.last_loss...);
+    f(state("last_gradient_norm"), s.last_gradient_norm...);
+    f(state("last_learning_rate"), s.last_learning_rate...);
     f(state("ended"), s.ended...);
   }
   template <class U>
@@ -82,8 +88,7 @@ auto start_training(const M& model, const O& optimiser, const TrainOptions& opti
 
 /// The order of the samples in an epoch, counted from 1.
 inline std::vector<index_t> sample_order(const TrainOptions& options, index_t epoch, index_t samples) {
-  if (options.shuffle)
-    return permutation(fold_in(fold_in(options.key, 1), static_cast<std::uint64_t>(epoch)), samples);
+  if (options.shuffle) return permutation(fold_in(fold_in(options.key, 1), static_cast<std::uint64_t>(epoch)), samples);
   std::vector<index_t> order(static_cast<std::size_t>(samples));
   for (index_t i = 0; i < samples; ++i) order[static_cast<std::size_t>(i)] = i;
   return order;

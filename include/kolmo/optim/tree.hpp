@@ -85,11 +85,12 @@ void visit_leaves(const F& f, First& first, Rest&... rest) {
 template <PlainTensor V>
 void check_leaf(const std::string& path, const V& x, const V& other, const char* name) {
   if (!(x.shape() == other.shape()))
-    throw ShapeError(std::string(name) + ": field '" + path + "' has shape " + x.shape().to_string() + " in one model and " +
-                     other.shape().to_string() + " in another");
+    throw ShapeError(std::string(name) + ": field '" + path + "' has shape " + x.shape().to_string() +
+                     " in one model and " + other.shape().to_string() + " in another");
 }
 
-/// Overwrites M tensors of one shape with the M outputs of f(targets..., inputs...) in one pass. All must be contiguous.
+/// Overwrites M tensors of one shape with the M outputs of f(targets..., inputs...) in one pass. All must be
+/// contiguous.
 template <int M, class F, PlainTensor V, class... X>
 void update_in_place(const F& f, const Array<V*, M>& targets, const X&... inputs) {
   using T = typename V::Scalar;
@@ -119,8 +120,8 @@ double global_norm(const M& model) {
   kolmo::detail::visit_leaves(
       [&](const std::string&, const auto& x) {
         if (x.size() > 0)
-          fold(x.reshaped(Shape{x.size()}), AxisSet::all(1), kolmo::detail::SquareInDouble{}, kolmo::detail::SumCombine{},
-               0.0, sums.next());
+          fold(x.reshaped(Shape{x.size()}), AxisSet::all(1), kolmo::detail::SquareInDouble{},
+               kolmo::detail::SumCombine{}, 0.0, sums.next());
       },
       model);
   return std::sqrt(sums.total());
@@ -153,7 +154,8 @@ void add_scaled(M& a, double factor, const M& b) {
         using T = typename V::Scalar;
         kolmo::detail::check_leaf(path, x, y, "add_scaled");
         const V source = y.contiguous();
-        kolmo::detail::update_in_place<1>(kolmo::detail::AddScaled<T>{static_cast<T>(factor)}, Array<V*, 1>{{&x}}, source);
+        kolmo::detail::update_in_place<1>(kolmo::detail::AddScaled<T>{static_cast<T>(factor)}, Array<V*, 1>{{&x}},
+                                          source);
       },
       a, b);
 }

@@ -226,7 +226,9 @@ std::vector<T> running_sums_in_place(const std::vector<T>& values, index_t rows,
 }
 
 void test_scan() {
-  for (const auto& shape : shapes) {
+  constexpr index_t scans[][2] = {{1, 0},   {1, 1},    {3, 1},    {70, 16},  {5, 17},
+                                  {33, 40}, {2, 1024}, {2, 1025}, {1, 2500}, {1, 16500}};
+  for (const auto& shape : scans) {
     const index_t rows = shape[0], columns = shape[1];
     check::identical(compositions<Cuda>(rows, columns), compositions<Cpu>(rows, columns),
                      "scan of " + text(rows, columns) + " with a combination that does not commute");
@@ -347,7 +349,7 @@ void test_gemm_ignores_target() {
 void test_memory() {
   const auto empty = Tensor<float, Cuda>::uninitialized(Shape{0});
   check::that(empty.has_value() && empty.to_vector().empty(), "an empty tensor has a value");
-  check::throws<OutOfMemory>([] { Tensor<float, Cuda>::uninitialized(Shape{index_t{1} << 50}); }, "4503599627370496 bytes",
+  check::throws<OutOfMemory>([] { Tensor<float, Cuda>::uninitialized(Shape{index_t{1} << 40}); }, "4398046511104 bytes",
                              "more memory than there is");
   check::identical(Tensor<float, Cuda>::ones(Shape{3}).to_vector(), std::vector<float>(3, 1.0f), "usable after running out");
 

@@ -85,6 +85,19 @@ KOLMO_HD KOLMO_INLINE constexpr T with_sign_of(T magnitude, T sign) {
   return from_bits<T>((to_bits(magnitude) & ~sign_bit<T>()) | (to_bits(sign) & sign_bit<T>()));
 }
 
+/// All ones if the sign bit of x is set.
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr BitsOf<T> negative_mask(T x) {
+  return BitsOf<T>(0) - (to_bits(x) >> (8 * sizeof(T) - 1));
+}
+
+/// `where_set` under an all-ones mask, `where_clear` under a zero one. Unlike a condition it keeps compilers from
+/// computing what follows once for each case.
+template <Real T>
+KOLMO_HD KOLMO_INLINE constexpr T blend(BitsOf<T> mask, T where_set, T where_clear) {
+  return from_bits<T>((to_bits(where_set) & mask) | (to_bits(where_clear) & ~mask));
+}
+
 /// c0 + x (c1 + x (c2 + ...)).
 template <Real T>
 KOLMO_HD KOLMO_INLINE constexpr T polynomial(T, T c0) {

@@ -112,7 +112,7 @@ KOLMO_HD KOLMO_INLINE constexpr T erfc_of_positive(T a, T a_lost, Corrected<T> s
 template <Real T>
 KOLMO_HD KOLMO_INLINE constexpr T erf(T x) {
   // log(erfc(a)) is a polynomial P(a) to the accuracy that 1 - exp(P) needs.
-  const T a = clamp(abs(x), T(0), std::same_as<T, float> ? T(3.9375) : T(5.9375));
+  const T a = abs(x);
   T p;
   if constexpr (std::same_as<T, float>)
     p = detail::polynomial(a, T(0.000175220281), T(-1.12951756), T(-0.63334161), T(-0.108285949), T(0.0251232516),
@@ -126,7 +126,9 @@ KOLMO_HD KOLMO_INLINE constexpr T erf(T x) {
         T(1.2237696117023345e-9), T(-5.8196207590307522e-11), T(1.2958231268392581e-12));
   const auto parts = detail::exp_parts(p);
   const T far = T(1) - (T(1) + parts.tail) * detail::power_of_two<T>(parts.k);
-  return a < T(0.921875) ? detail::erf_near(x) : detail::with_sign_of(far, x);
+  // Rounded, erf is 1 beyond these.
+  constexpr T end = std::same_as<T, float> ? T(3.9375) : T(5.9375);
+  return a < T(0.921875) ? detail::erf_near(x) : detail::with_sign_of(a > end ? T(1) : far, x);
 }
 
 /// 1 - erf(x), accurate where it is small.

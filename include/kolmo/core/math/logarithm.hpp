@@ -99,7 +99,7 @@ template <Real T>
 KOLMO_HD KOLMO_INLINE constexpr T softplus(T x) {
   // max(x, 0) + log1p(e), summed in the order that rounds least; 1 - e/2 stands for 1 / (1 + e).
   const auto e = detail::exp_of_negative(-abs(x));
-  const T excess = detail::excess_over_log1p(e.value) - e.lost * (T(1) - T(0.5) * e.value);
+  const T excess = detail::excess_over_log1p(e.value) - e.lost * (e.value - T(0.5) * e.value * e.value);
   return ((x > 0 ? x : T(0)) - excess) + e.value;
 }
 

@@ -33,27 +33,32 @@ KOLMO_HD KOLMO_INLINE constexpr T sin_of_quadrant(Quadrant<T> at) {
   }
   const T sine = r + r * z * s;
   const T cosine = T(1) - (T(0.5) * z - z * z * c);
-  const T result = (at.q & 1) != 0 ? cosine : sine;
-  return (at.q & 2) != 0 ? -result : result;
+  // Masks instead of conditions: g++ threads the jumps of dependent conditions and then does not vectorise.
+  const T result = blend(BitsOf<T>(0) - (at.q & 1), cosine, sine);
+  return from_bits<T>(to_bits(result) ^ (BitsOf<T>(at.q & 2) << (8 * sizeof(T) - 2)));
+}
+
+/// All ones if j >= i.
+KOLMO_HD KOLMO_INLINE constexpr std::uint64_t reached(std::uint32_t j, std::uint32_t i) {
+  return std::uint64_t(0) - std::uint64_t(j >= i);
 }
 
 /// 64 bits of the stream made of 32 zeros and the binary places of 2 / pi, from bit 32 j on, j = 0, ..., 6.
 KOLMO_HD KOLMO_INLINE constexpr std::uint64_t two_over_pi(std::uint32_t j) {
-  return j == 0   ? 0x00000000a2f9836eu
-         : j == 1 ? 0xa2f9836e4e441529u
-         : j == 2 ? 0x4e441529fc2757d1u
-         : j == 3 ? 0xfc2757d1f534ddc0u
-         : j == 4 ? 0xf534ddc0db629599u
-         : j == 5 ? 0xdb6295993c439041u
-                  : 0x3c439041fe5163abu;
+  // The differences of consecutive values, each masked by whether j has reached it.
+  constexpr std::uint64_t v0 = 0x00000000a2f9836eu, v1 = 0xa2f9836e4e441529u, v2 = 0x4e441529fc2757d1u,
+                          v3 = 0xfc2757d1f534ddc0u, v4 = 0xf534ddc0db629599u, v5 = 0xdb6295993c439041u,
+                          v6 = 0x3c439041fe5163abu;
+  return v0 ^ ((v0 ^ v1) & reached(j, 1)) ^ ((v1 ^ v2) & reached(j, 2)) ^ ((v2 ^ v3) & reached(j, 3)) ^
+         ((v3 ^ v4) & reached(j, 4)) ^ ((v4 ^ v5) & reached(j, 5)) ^ ((v5 ^ v6) & reached(j, 6));
 }
 
 KOLMO_HD KOLMO_INLINE constexpr Quadrant<float> reduce_to_quadrant(float x) {
   const std::uint32_t bits = to_bits(x) & 0x7fffffffu;
   const std::uint64_t mantissa = (bits & 0x7fffffu) | 0x800000u;
-  // The first bit of weight below four quadrants; negative ones belong to arguments that need no reduction.
+  // The first bit of weight below four quadrants; small exponents belong to arguments that need no reduction.
   const std::uint32_t exponent = bits >> 23;
-  const std::uint32_t position = exponent < 120 ? 0 : exponent - 120;
+  const std::uint32_t position = (exponent > 120 ? exponent : 120) - 120;
   const std::uint32_t word = position >> 5;
   const std::uint32_t shift = position & 31;
   const std::uint64_t a = two_over_pi(word);
@@ -64,9 +69,12 @@ KOLMO_HD KOLMO_INLINE constexpr Quadrant<float> reduce_to_quadrant(float x) {
   const std::uint32_t q = std::uint32_t((turns + (std::uint64_t(1) << 61)) >> 62);
   const auto rest = std::int64_t(turns - (std::uint64_t(q) << 62));
   const float r = float(double(rest) * 0x1.921fb54442d18p-62);
+  // Odd in x: for negative x both the rest and the number of quadrants change sign.
+  const std::uint32_t negative = negative_mask(x);
+  const float signed_r = from_bits<float>(to_bits(r) ^ (to_bits(x) & sign_bit<float>()));
   const bool small = bits <= 0x3f490fdbu;
-  const float sign = with_sign_of(1.0f, x);
-  return {small ? x : r * sign, small ? 0u : (x < 0 ? 0u - q : q)};
+  const std::uint32_t keep = std::uint32_t(small) - 1;
+  return {small ? x : signed_r, ((q ^ negative) - negative) & keep};
 }
 
 /// cos(2 pi t) for t in [0, 1].

@@ -1,0 +1,29 @@
+#pragma once
+// Everything for the CPU, for programs that would rather wait for the compiler than choose headers.
+
+#include <kolmo/ad/items.hpp>
+#include <kolmo/ad/transforms.hpp>
+#include <kolmo/backend/cpu.hpp>
+#include <kolmo/backend/eigen.hpp>
+#include <kolmo/gmm/em_fit.hpp>
+#include <kolmo/gmm/lamf_fit.hpp>
+#include <kolmo/gmm/lamf_train.hpp>
+#include <kolmo/io/npy.hpp>
+#include <kolmo/io/npz.hpp>
+#include <kolmo/io/picture.hpp>
+#include <kolmo/io/tree.hpp>
+#include <kolmo/nn/mlp.hpp>
+#include <kolmo/nn/sequential.hpp>
+#include <kolmo/ops/cholesky.hpp>
+#include <kolmo/ops/indexing.hpp>
+#include <kolmo/ops/linalg.hpp>
+#include <kolmo/ops/ordering.hpp>
+#include <kolmo/ops/reduce.hpp>
+#include <kolmo/ops/scan.hpp>
+#include <kolmo/ops/shape.hpp>
+#include <kolmo/optim/adam.hpp>
+#include <kolmo/optim/callbacks.hpp>
+#include <kolmo/optim/lbfgs.hpp>
+#include <kolmo/optim/schedules.hpp>
+#include <kolmo/optim/sgd.hpp>
+#include <kolmo/optim/train.hpp>
