@@ -226,8 +226,7 @@ void add_reductions() {
                benchmark::ClobberMemory();
              }},
         Peer{"xtensor", [&] {
-               const xt::xarray<float> y =
-                   xt::sum(xarray, {1});
+               const xt::xarray<float> y = xt::sum(xarray, {1});
                benchmark::DoNotOptimize(y.data());
              }});
   });
@@ -250,8 +249,7 @@ void add_reductions() {
                benchmark::ClobberMemory();
              }},
         Peer{"xtensor", [&] {
-               const xt::xarray<float> y =
-                   xt::sum(xarray, {0});
+               const xt::xarray<float> y = xt::sum(xarray, {0});
                benchmark::DoNotOptimize(y.data());
              }});
   });

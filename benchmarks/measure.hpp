@@ -2,8 +2,9 @@
 // Comparing kolmo with peers in one run. Both are called in turn, so that a busy machine disturbs both, and the
 // medians are reported: the time in microseconds, and per peer how many times its time kolmo needs.
 
+#include <time.h>
+
 #include <algorithm>
-#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,8 +33,12 @@ Peer(std::string, F) -> Peer<F>;
 
 namespace detail {
 
+/// Processor time of this thread where it works alone, so that other programs on the machine disturb less; else the
+/// wall clock.
 inline double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  timespec time{};
+  clock_gettime(kolmo::threads::count() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 inline double median(std::vector<double>& times) {
@@ -57,7 +62,7 @@ template <class Ours, class... F>
 void compare(benchmark::State& state, const Work& work, const Ours& ours, const Peer<F>&... peers) {
   ours();
   const double once = detail::time_of(ours, 1);
-  const int repetitions = static_cast<int>(std::clamp(20e-6 / std::max(once, 1e-9), 1.0, 10000.0));
+  const int repetitions = static_cast<int>(std::clamp(50e-6 / std::max(once, 1e-9), 1.0, 10000.0));
   std::vector<double> times;
   std::vector<std::vector<double>> peer_times(sizeof...(F));
   for (auto _ : state) {

@@ -4,6 +4,6 @@
 #include <kolmo/backend/eigen.hpp>
 
 namespace kolmo::detail {
-template void eigen_tile<float>(const GemmCall<float>&);
-template void eigen_tile<double>(const GemmCall<double>&);
+template void host_tile_product<float>(const GemmCall<float>&);
+template void host_tile_product<double>(const GemmCall<double>&);
 }  // namespace kolmo::detail

@@ -51,3 +51,12 @@ Use -O3 -march=native -fno-math-errno -fno-trapping-math instead, or define KOLM
 #else
 #define KOLMO_INDEPENDENT _Pragma("GCC ivdep")
 #endif
+
+// The next loop stays one loop: its body already fills the registers.
+#if defined(__CUDACC__)
+#define KOLMO_ROLLED
+#elif defined(__clang__)
+#define KOLMO_ROLLED _Pragma("clang loop unroll(disable)")
+#else
+#define KOLMO_ROLLED _Pragma("GCC unroll 1")
+#endif

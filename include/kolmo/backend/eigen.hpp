@@ -1,10 +1,12 @@
 #pragma once
-// Linear algebra of the default CPU backend from Eigen. With KOLMO_COMPILED, and in CUDA files, the float
-// and double products come from the library target kolmo::compiled and Eigen is not parsed here.
+// Linear algebra of the default CPU backend: products by blocks in registers where these are faster, else from Eigen.
+// With KOLMO_COMPILED, and in CUDA files, the float and double products come from the library target kolmo::compiled
+// and Eigen is not parsed here.
 
 #include <type_traits>
 
 #include <kolmo/backend/cpu.hpp>
+#include <kolmo/backend/gemm_blocks.hpp>
 #include <kolmo/backend/gemm_tiles.hpp>
 
 #if defined(KOLMO_COMPILING) || !(defined(KOLMO_COMPILED) || defined(KOLMO_CUDA_FILE))
@@ -18,9 +20,9 @@
 namespace kolmo::detail {
 
 template <class T, bool transposed>
-using EigenOperand = Eigen::Map<
-    const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, transposed ? Eigen::ColMajor : Eigen::RowMajor>, 0,
-    Eigen::OuterStride<>>;
+using EigenOperand =
+    Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, transposed ? Eigen::ColMajor : Eigen::RowMajor>,
+               0, Eigen::OuterStride<>>;
 
 template <class T, bool transpose_a, bool transpose_b>
 void eigen_product(const GemmCall<T>& call) {
@@ -36,8 +38,10 @@ void eigen_product(const GemmCall<T>& call) {
 }
 
 template <class T>
-void eigen_tile(const GemmCall<T>& call) {
-  if (call.transpose_a)
+void host_tile_product(const GemmCall<T>& call) {
+  if (GemmBlocks<T>::suits(call))
+    GemmBlocks<T>::product(call);
+  else if (call.transpose_a)
     call.transpose_b ? eigen_product<T, true, true>(call) : eigen_product<T, true, false>(call);
   else
     call.transpose_b ? eigen_product<T, false, true>(call) : eigen_product<T, false, false>(call);
@@ -49,9 +53,9 @@ void eigen_tile(const GemmCall<T>& call) {
 
 namespace kolmo::detail {
 template <class T>
-void eigen_tile(const GemmCall<T>& call);
-extern template void eigen_tile<float>(const GemmCall<float>&);
-extern template void eigen_tile<double>(const GemmCall<double>&);
+void host_tile_product(const GemmCall<T>& call);
+extern template void host_tile_product<float>(const GemmCall<float>&);
+extern template void host_tile_product<double>(const GemmCall<double>&);
 }  // namespace kolmo::detail
 
 #endif
@@ -61,7 +65,7 @@ namespace kolmo {
 template <class T>
 void EigenLinalg::gemm(const GemmCall<T>& call) {
   if constexpr (std::is_floating_point_v<T>)
-    detail::for_each_gemm_tile(call, &detail::eigen_tile<T>);
+    detail::for_each_gemm_tile(call, &detail::host_tile_product<T>);
   else
     detail::for_each_gemm_tile(call, &detail::plain_gemm<T>);
 }

@@ -22,17 +22,23 @@ inline constexpr index_t host_tile = 16384;
 
 template <class Load, class Combine, class Accumulator>
 struct HostReduction {
-  static constexpr int lanes = 16;
-  static constexpr index_t leaf = 1024;       // columns reduced without recursion
-  static constexpr index_t segment = 65536;   // columns of one parallel task
-  static constexpr index_t row_block = 64;    // rows accumulated together when they are contiguous
+  static constexpr index_t leaf = 1024;      // columns reduced without recursion
+  static constexpr index_t segment = 65536;  // columns of one parallel task
+  static constexpr index_t row_block = 256;  // rows accumulated together when they are contiguous
   static constexpr index_t row_leaf = 64;
+  static constexpr index_t row_segment = 4096;  // columns of one parallel task then
 
   const Load& load;
   const Combine& combine;
   Accumulator init;
 
-  KOLMO_NOINLINE Accumulator leaf_range(index_t row, index_t begin, index_t end) const {
+  /// Few lanes leave the processor waiting for one sum after the other, many cost short rows their folding.
+  Accumulator leaf_range(index_t row, index_t begin, index_t end) const {
+    return end - begin < 256 ? lanes_range<16>(row, begin, end) : lanes_range<64>(row, begin, end);
+  }
+
+  template <int lanes>
+  KOLMO_NOINLINE Accumulator lanes_range(index_t row, index_t begin, index_t end) const {
     Accumulator lane[lanes];
     for (int j = 0; j < lanes; ++j) lane[j] = init;
     index_t c = begin;
@@ -53,7 +59,15 @@ struct HostReduction {
   KOLMO_NOINLINE void rows_range(index_t row, index_t rows, index_t begin, index_t end, Accumulator* result) const {
     if (end - begin <= row_leaf) {
       for (index_t j = 0; j < rows; ++j) result[j] = init;
-      for (index_t c = begin; c < end; ++c) {
+      index_t c = begin;
+      for (; c + 4 <= end; c += 4) {
+        KOLMO_INDEPENDENT
+        for (index_t j = 0; j < rows; ++j) {
+          const Accumulator first = combine(combine(result[j], load(row + j, c)), load(row + j, c + 1));
+          result[j] = combine(combine(first, load(row + j, c + 2)), load(row + j, c + 3));
+        }
+      }
+      for (; c < end; ++c) {
         KOLMO_INDEPENDENT
         for (index_t j = 0; j < rows; ++j) result[j] = combine(result[j], load(row + j, c));
       }
@@ -96,16 +110,26 @@ struct HostLoops {
     const Reduction reduction{load, combine, init};
     if constexpr (RowsContiguous<Load>) {
       const index_t blocks = divide_up(rows, Reduction::row_block);
-      const index_t per_task = larger<index_t>(1, host_tile / larger<index_t>(1, columns * Reduction::row_block));
-      threads::parallel_for(divide_up(blocks, per_task), [&](index_t t) {
+      const index_t segments = larger<index_t>(1, divide_up(columns, Reduction::row_segment));
+      const index_t length = segments == 1 ? columns : Reduction::row_segment;
+      std::vector<Accumulator> partial(static_cast<std::size_t>(segments == 1 ? 0 : rows * segments), init);
+      const index_t per_task = larger<index_t>(1, host_tile / larger<index_t>(1, length * Reduction::row_block));
+      threads::parallel_for(divide_up(blocks * segments, per_task), [&](index_t task) {
         Accumulator result[Reduction::row_block];
-        for (index_t b = t * per_task; b < smaller(blocks, (t + 1) * per_task); ++b) {
-          const index_t row = b * Reduction::row_block;
+        for (index_t t = task * per_task; t < smaller(blocks * segments, (task + 1) * per_task); ++t) {
+          const index_t row = t / segments * Reduction::row_block, part = t % segments;
           const index_t count = smaller(Reduction::row_block, rows - row);
-          reduction.rows_range(row, count, 0, columns, result);
-          for (index_t j = 0; j < count; ++j) store(row + j, result[j]);
+          reduction.rows_range(row, count, part * length, smaller(columns, (part + 1) * length), result);
+          for (index_t j = 0; j < count; ++j) {
+            if (segments == 1)
+              store(row + j, result[j]);
+            else
+              partial[static_cast<std::size_t>((row + j) * segments + part)] = result[j];
+          }
         }
       });
+      if (segments == 1) return;
+      for (index_t r = 0; r < rows; ++r) store(r, reduction.tree(partial.data() + r * segments, segments));
     } else if (columns > Reduction::segment) {
       const index_t segments = divide_up(columns, Reduction::segment);
       std::vector<Accumulator> partial(static_cast<std::size_t>(rows * segments), init);
@@ -118,7 +142,8 @@ struct HostLoops {
     } else {
       const index_t per_task = larger<index_t>(1, host_tile / larger<index_t>(1, columns));
       threads::parallel_for(divide_up(rows, per_task), [&](index_t t) {
-        for (index_t r = t * per_task; r < smaller(rows, (t + 1) * per_task); ++r) store(r, reduction.range(r, 0, columns));
+        for (index_t r = t * per_task; r < smaller(rows, (t + 1) * per_task); ++r)
+          store(r, reduction.range(r, 0, columns));
       });
     }
   }
@@ -156,6 +181,12 @@ struct HostLoops {
       return;
     }
     const index_t per_task = larger<index_t>(1, host_tile / inner);
+    constexpr index_t short_row = 64;
+    if (shape.rank() == 2 && inner <= short_row) {
+      threads::parallel_for(divide_up(rows, per_task),
+                            [&](index_t t) { kernel.run_short_rows(t * per_task, smaller(rows, (t + 1) * per_task)); });
+      return;
+    }
     threads::parallel_for(divide_up(rows, per_task), [&](index_t t) {
       typename Kernel::Cursor cursor(kernel, t * per_task, 0);
       for (index_t r = t * per_task; r < smaller(rows, (t + 1) * per_task); ++r) {

@@ -44,6 +44,8 @@ struct ElementwiseKernel {
   Array<T*, M> y{};
   Array<T*, M> dy{};
 
+  static constexpr index_t block = 256;  // elements processed at once when inputs go through buffers
+
   using Inputs = std::make_integer_sequence<int, N>;
   using Outputs = std::make_integer_sequence<int, M>;
 
@@ -92,7 +94,6 @@ struct ElementwiseKernel {
 
   /// Host form: one row of `count` elements from the cursor on.
   void run_row(const Cursor& cursor, index_t count) const {
-    constexpr index_t block = 256;
     const int last = shape.rank() - 1;
     bool direct = true;
     for (int i = 0; i < N; ++i) direct = direct && (strides[i][last] == 1) && (!tangent || dx[i] != nullptr);
@@ -142,7 +143,45 @@ struct ElementwiseKernel {
     }
   }
 
+  /// Host form for short rows of a shape of two axes: rows [begin, end), as many at once as fit a block.
+  void run_short_rows(index_t begin, index_t end) const {
+    const index_t inner = shape[1], group = block / inner;
+    alignas(64) T input_buffer[N][block];
+    alignas(64) T tangent_buffer[tangent ? N : 1][block];
+    alignas(64) T unwanted[block];
+    for (index_t r = begin; r < end; r += group) {
+      const index_t rows = smaller(group, end - r);
+      Array<const T*, N> in{};
+      Array<const T*, N> din{};
+      Array<T*, M> out{};
+      Array<T*, M> dout{};
+      for (int i = 0; i < N; ++i) {
+        in[i] = gather_rows(x[i], strides[i], r, rows, r == begin, input_buffer[i]);
+        if constexpr (tangent) din[i] = gather_rows(dx[i], strides[i], r, rows, r == begin, tangent_buffer[i]);
+      }
+      for (int m = 0; m < M; ++m) {
+        out[m] = y[m] ? y[m] + r * inner : unwanted;
+        if constexpr (tangent) dout[m] = dy[m] ? dy[m] + r * inner : unwanted;
+      }
+      contiguous(rows * inner, in, din, out, dout, Inputs{}, Outputs{});
+    }
+  }
+
  private:
+  /// Rows as one contiguous run: in place, or in the buffer, which keeps what does not change from row to row.
+  const T* gather_rows(const T* source, const Strides& step, index_t first, index_t rows, bool empty, T* buffer) const {
+    const index_t inner = shape[1];
+    if (source == nullptr) {
+      if (empty) fill(buffer, T(0), rows * inner);
+      return buffer;
+    }
+    if (step[1] == 1 && step[0] == inner) return source + first * inner;
+    if (step[0] == 0 && !empty) return buffer;
+    for (index_t r = 0; r < rows; ++r)
+      for (index_t c = 0; c < inner; ++c) buffer[r * inner + c] = source[(first + r) * step[0] + c * step[1]];
+    return buffer;
+  }
+
   static void fill(T* target, T value, index_t n) {
     for (index_t c = 0; c < n; ++c) target[c] = value;
   }
@@ -170,9 +209,10 @@ struct ElementwiseKernel {
   }
 
   template <int... I, int... J>
-  KOLMO_NOINLINE KOLMO_FLATTEN void contiguous(index_t n, Array<const T*, N> in, [[maybe_unused]] Array<const T*, N> din, Array<T*, M> out,
-                  [[maybe_unused]] Array<T*, M> dout, std::integer_sequence<int, I...>,
-                  std::integer_sequence<int, J...>) const {
+  KOLMO_NOINLINE KOLMO_FLATTEN void contiguous(index_t n, Array<const T*, N> in,
+                                               [[maybe_unused]] Array<const T*, N> din, Array<T*, M> out,
+                                               [[maybe_unused]] Array<T*, M> dout, std::integer_sequence<int, I...>,
+                                               std::integer_sequence<int, J...>) const {
     const F function = f;
     if constexpr (tangent) {
       using D = Dual<T, 1>;

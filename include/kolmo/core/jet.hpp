@@ -127,6 +127,24 @@ auto apply(const F& f, const X&... inputs) {
   return apply_multiple<1>(f, Array<bool, 1>{{true}}, inputs...)[0];
 }
 
+/// Overwrites `target` with f(inputs...) elementwise. The inputs must broadcast to its shape.
+template <class F, PlainTensor Target, PlainTensor... X>
+void apply_into(const F& f, Target& target, const X&... inputs) {
+  using T = typename Target::Scalar;
+  constexpr int N = sizeof...(X);
+  Shape shape = target.shape();
+  ((shape = broadcast(shape, inputs.shape(), "apply_into")), ...);
+  if (!(shape == target.shape()))
+    throw ShapeError("apply_into: inputs broadcast to " + shape.to_string() + " but the target has shape " +
+                     target.shape().to_string());
+  detail::ElementwiseKernel<F, T, N, 1, false> kernel{f, shape, {}, {}, {}, {}, {}};
+  kernel.strides = Array<Strides, N>{{broadcast_strides(inputs.shape(), inputs.strides(), shape)...}};
+  merge_axes(kernel.shape, kernel.strides);
+  kernel.x = Array<const T*, N>{{inputs.data()...}};
+  kernel.y = Array<T*, 1>{{target.mutable_data()}};
+  detail::run_elementwise<decltype(kernel), typename Target::Backend>(kernel);
+}
+
 /// Overwrites `target` with f(target, inputs...) elementwise. The inputs must broadcast to its shape.
 template <class F, PlainTensor Target, PlainTensor... X>
 void apply_in_place(const F& f, Target& target, const X&... inputs) {

@@ -82,9 +82,19 @@ struct GemmOperand {
   }
 };
 
+struct CopyScalar {
+  KOLMO_HD auto operator()(auto x) const { return x; }
+};
+
 struct Product {
   template <PlainTensor V>
   V operator()(const V& a, const V& b) const {
+    return (*this)(a, b, V());
+  }
+
+  /// a b + bias; the rows of the result start as the bias, which saves a pass over it. No bias: a default tensor.
+  template <PlainTensor V>
+  V operator()(const V& a, const V& b, const V& bias) const {
     using T = typename V::Scalar;
     const index_t m = a.shape()[-2], k = a.shape()[-1], n = b.shape()[-1];
     // A stack of matrices times one matrix is one tall product.
@@ -92,7 +102,7 @@ struct Product {
       const Shape flat{k == 0 ? 0 : a.size() / k, k};
       Shape shape = a.shape();
       shape[-1] = n;
-      if (k != 0) return (*this)(a.reshaped(flat), b).reshaped(shape);
+      if (k != 0) return (*this)(a.reshaped(flat), b, bias).reshaped(shape);
     }
     Shape batch_a, batch_b;
     for (int i = 0; i < a.rank() - 2; ++i) batch_a.push_back(a.shape()[i]);
@@ -119,6 +129,10 @@ struct Product {
     call.c = result.mutable_data();
     call.leading_c = larger(n, index_t{1});
     call.batch_stride_c = m * n;
+    if (bias.has_value()) {
+      apply_into(CopyScalar{}, result, bias);
+      call.beta = T(1);
+    }
     if (result.size() > 0) V::Backend::gemm(call);
     return result;
   }
@@ -157,10 +171,11 @@ struct ProductPullBack {
 
 inline void check_product(const Shape& a, const Shape& b, const char* name) {
   if (a.rank() < 2 || b.rank() < 2)
-    throw ShapeError(std::string(name) + ": expected matrices, given shapes " + a.to_string() + " and " + b.to_string() +
-                     "; add an axis to a vector with unsqueeze");
+    throw ShapeError(std::string(name) + ": expected matrices, given shapes " + a.to_string() + " and " +
+                     b.to_string() + "; add an axis to a vector with unsqueeze");
   if (a[-1] != b[-2])
-    throw ShapeError(std::string(name) + ": the columns of " + a.to_string() + " must equal the rows of " + b.to_string());
+    throw ShapeError(std::string(name) + ": the columns of " + a.to_string() + " must equal the rows of " +
+                     b.to_string());
 }
 
 }  // namespace detail
@@ -197,16 +212,12 @@ auto affine(const X& x, const W& weight, const C& bias) {
   if (bias.rank() != 1 || bias.shape()[0] != weight.shape()[-1])
     throw ShapeError("affine: expected a bias of shape [" + std::to_string(weight.shape()[-1]) + "], given " +
                      bias.shape().to_string());
-  auto y = bilinear(detail::Product{}, value(x), value(weight));
-  using Y = decltype(y);
-  if constexpr (PlainTensor<Y> && PlainTensor<ValueOf<C>>) {
-    apply_in_place(fn::Add{}, y, value(bias));
-    return record(y, detail::AffinePullBack<ValueOf<X>, ValueOf<W>>{value(x), value(weight), bias.shape()}, x, weight,
-                  bias);
-  } else {
-    return record(apply(fn::Add{}, y, value(bias)),
-                  detail::AffinePullBack<ValueOf<X>, ValueOf<W>>{value(x), value(weight), bias.shape()}, x, weight, bias);
-  }
+  const detail::AffinePullBack<ValueOf<X>, ValueOf<W>> pull_back{value(x), value(weight), bias.shape()};
+  if constexpr (PlainTensor<ValueOf<X>> && PlainTensor<ValueOf<W>> && PlainTensor<ValueOf<C>>)
+    return record(detail::Product{}(value(x), value(weight), value(bias)), pull_back, x, weight, bias);
+  else
+    return record(apply(fn::Add{}, bilinear(detail::Product{}, value(x), value(weight)), value(bias)), pull_back, x,
+                  weight, bias);
 }
 
 }  // namespace kolmo

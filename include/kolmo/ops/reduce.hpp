@@ -3,6 +3,8 @@
 // given as a list ({-1}, {0, 2}); without a list all axes are folded. With `keep` folded axes stay with
 // extent one.
 
+#include <limits>
+
 #include <kolmo/ops/elementwise.hpp>
 
 namespace kolmo {
@@ -154,7 +156,8 @@ template <bool largest, PlainTensor V>
 Tensor<index_t, typename V::Backend> arg_extremum(const V& x, int axis, bool keep, const char* name) {
   using T = typename V::Scalar;
   axis = normalize_axis(axis, x.rank(), name);
-  if (x.shape()[axis] == 0) throw ShapeError(std::string(name) + ": axis of extent zero in shape " + x.shape().to_string());
+  if (x.shape()[axis] == 0)
+    throw ShapeError(std::string(name) + ": axis of extent zero in shape " + x.shape().to_string());
   const AxisSet axes({axis}, x.rank(), name);
   auto result = Tensor<index_t, typename V::Backend>::uninitialized(reduced_shape(x.shape(), axes, keep));
   fold(x, axes, WithIndex<T>{}, KeepExtremum<T, largest>{}, ValueAt<T>{T(0), -1},
@@ -234,10 +237,23 @@ struct SoftmaxPullBack {
   }
 };
 
+/// The larger of two; a NaN may lose here, the exponentials bring it back.
+struct LargerCombine {
+  template <class T>
+  KOLMO_HD T operator()(T a, T b) const {
+    return a > b ? a : b;
+  }
+};
+
 template <PlainTensor V>
 V exponential_reference(const V& x, int axis, const char* name) {
-  const auto indices = arg_extremum<true>(x, axis, true, name);
-  return apply(FiniteReference{}, TakeExtremum<std::remove_cvref_t<decltype(indices)>>{axis, indices}(x));
+  using T = typename V::Scalar;
+  if (x.shape()[axis] == 0)
+    throw ShapeError(std::string(name) + ": axis of extent zero in shape " + x.shape().to_string());
+  const AxisSet axes({axis}, x.rank(), name);
+  V largest = V::uninitialized(reduced_shape(x.shape(), axes, true));
+  fold(x, axes, PlainElement{}, LargerCombine{}, std::numeric_limits<T>::lowest(), StoreRow<T>{largest.mutable_data()});
+  return apply(FiniteReference{}, largest);
 }
 
 }  // namespace detail
@@ -298,8 +314,8 @@ auto logsumexp(const X& x, int axis, bool keep = false) {
   const auto v = value(x);
   using V = std::remove_cvref_t<decltype(v)>;
   const auto reference = detail::exponential_reference(primal(v), axis, "logsumexp");
-  const V y = apply(detail::AddLog{},
-                    linear(detail::SumOver{axes, true}, apply(detail::ExpDifference{}, v, reference)), reference);
+  const V y = apply(detail::AddLog{}, linear(detail::SumOver{axes, true}, apply(detail::ExpDifference{}, v, reference)),
+                    reference);
   const Shape shape = reduced_shape(x.shape(), axes, keep);
   return record(V(linear(detail::FlattenPullBack::ReshapeTo{shape}, y)), detail::LogSumExpPullBack<V>{v, y, shape}, x);
 }
