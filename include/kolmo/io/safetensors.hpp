@@ -176,7 +176,7 @@ inline NamedArrays parse_safetensors(std::span<const std::byte> bytes, const std
   };
   if (bytes.size() < 8) fail(0, "a safetensors file has at least 8 bytes, found " + std::to_string(bytes.size()));
   const auto length = detail::load_unaligned<std::uint64_t>(bytes.data());
-  if (length > safetensors_header_limit) fail(0, "header length " + std::to_string(length) + " is above 100000000");
+  if (length > safetensors_header_limit) fail(0, "header length " + std::to_string(length) + " is above 100000000; this is not a safetensors file");
   if (length > bytes.size() - 8) {
     fail(0, "header length " + std::to_string(length) + " exceeds the " + std::to_string(bytes.size() - 8) +
                 " bytes that follow");
