@@ -65,7 +65,7 @@ void training(const char* path) {
   kolmo::nn::init(kolmo::Key{1}, model);
 
   kolmo::optim::TrainOptions options;
-  options.epochs = 60;
+  options.epochs = 300;
   options.batch = 32;
   options.schedule = kolmo::optim::Cosine{.learning_rate = 1e-2, .period = options.epochs};
   options.key = kolmo::Key{2};
