@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,11 +64,13 @@ std::string default_model() {
                 " or the folders between; give --model FILE, train one with train_lamf, or use --method em");
 }
 
-void check_target(const std::string& option, const std::string& path, const std::string& input) {
+void check_target(const std::string& option, const std::string& path, const Arguments& arguments) {
   if (path.empty()) return;
   std::error_code ignored;
-  if (fs::equivalent(path, input, ignored))
+  if (fs::equivalent(path, arguments.input, ignored))
     throw ArgumentError(option + " " + path + " is the input; choose another file");
+  if (!arguments.model.empty() && fs::equivalent(path, arguments.model, ignored))
+    throw ArgumentError(option + " " + path + " is the model; choose another file");
   // Found out before the fits, not after.
   const fs::path folder = fs::path(path).parent_path();
   if (!folder.empty() && !fs::is_directory(folder, ignored))
@@ -220,8 +223,10 @@ int run(Arguments arguments) {
     throw ArgumentError("--range: expected finite MIN < MAX, given " + io::to_text(low) + " and " + io::to_text(high));
   if (arguments.method == "em" && !arguments.model.empty()) throw ArgumentError("--model belongs to --method lamf");
   if (!arguments.picture.empty()) io::picture_format(arguments.picture);
-  check_target("--output", arguments.output, arguments.input);
-  check_target("--picture", arguments.picture, arguments.input);
+  check_target("--output", arguments.output, arguments);
+  check_target("--picture", arguments.picture, arguments);
+  if (!arguments.output.empty() && fs::weakly_canonical(arguments.output) == fs::weakly_canonical(arguments.picture))
+    throw ArgumentError("--output and --picture are the same file, " + arguments.output + "; choose two");
   if (arguments.threads > 0) kolmo::threads::set_count(arguments.threads);
 
   std::optional<gmm::Lamf<kolmo::Tensor<float, kolmo::Cpu>>> model;
@@ -238,6 +243,12 @@ int run(Arguments arguments) {
 
   std::size_t points = 0;
   std::vector<FittedRow> rows = read_rows(arguments, points);
+  // Neighbouring points must be different numbers, or the fits would be empty of meaning.
+  const double spacing = (high - low) / static_cast<double>(points - 1);
+  if (!(spacing > 16 * std::numeric_limits<double>::epsilon() * std::max(std::abs(low), std::abs(high))) ||
+      !(spacing >= 1e-300))
+    throw ArgumentError("--range " + io::to_text(low) + " " + io::to_text(high) + " is too narrow for " +
+                        std::to_string(points) + " different points; shift or scale the coordinates");
   const Problem problem{0.5 * low + 0.5 * high, 0.5 * (high - low), gmm::Grid{-1.0, 1.0, static_cast<index_t>(points)}};
   if (model) {
     fit_rows<kolmo::Tensor<float, kolmo::Cpu>>(*model, problem, 256, rows);
@@ -266,6 +277,7 @@ int run(Arguments arguments) {
                   figure.front().title.c_str());
     }
   }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw IoError("cannot write the table to the standard output");
   if (bad == 0) return 0;
   std::fprintf(stderr, "%zu of %zu rows could not be fitted and are empty in the output\n", bad, rows.size());
   return bad_rows_exit;

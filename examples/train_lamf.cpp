@@ -129,6 +129,11 @@ struct OptionalProgress {
 int run(const Settings& settings) {
   namespace fs = std::filesystem;
   const fs::path output = settings.output;
+  if (settings.train < settings.batch)
+    throw ArgumentError("--train " + std::to_string(settings.train) + " makes no batch of " + std::to_string(settings.batch) +
+                        " densities; give more, or a smaller --batch");
+  if (!settings.log.empty() && fs::weakly_canonical(settings.log) == fs::weakly_canonical(output))
+    throw ArgumentError("--log and --output are the same file, " + settings.log + "; choose two");
   if (output.has_parent_path()) fs::create_directories(output.parent_path());
   fs::path directory = output;
   directory += ".run";
@@ -141,6 +146,9 @@ int run(const Settings& settings) {
   } else if (!settings.resume && (fs::exists(directory / "last.safetensors") || fs::exists(output))) {
     throw ArgumentError((fs::exists(output) ? output : directory).string() +
                         " exists; continue that run with --resume, or replace it with --restart");
+  } else if (settings.resume && !fs::exists(directory / "last.safetensors") && fs::exists(output)) {
+    throw ArgumentError(output.string() + " exists, but " + directory.string() +
+                        " holds no run to resume; choose another --output, or replace it with --restart");
   }
   const io::RunStart start = settings.resume ? io::RunStart::resume : io::RunStart::fresh;
 

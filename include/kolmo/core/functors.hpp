@@ -78,7 +78,11 @@ struct Softplus {
   KOLMO_HD auto operator()(auto x) const { return softplus(x); }
 };
 struct Relu {
-  KOLMO_HD auto operator()(auto x) const { return select(x > 0, x, 0 * x); }
+  /// NaN stays; 0 * x alone would make one of minus infinity.
+  template <class S>
+  KOLMO_HD S operator()(S x) const {
+    return select(x > 0, x, select(x < 0, S(0), S(0 * x)));
+  }
 };
 struct Silu {
   KOLMO_HD auto operator()(auto x) const { return x * sigmoid(x); }

@@ -198,8 +198,8 @@ auto pow(const X& x, C exponent) {
 template <TensorLike X, Constant A, Constant B>
 auto clamp(const X& x, A low, B high) {
   using T = ScalarOf<X>;
-  if (static_cast<T>(low) > static_cast<T>(high))
-    throw ArgumentError("clamp: the lower bound " + std::to_string(low) + " is above the upper bound " +
+  if (!(static_cast<T>(low) <= static_cast<T>(high)))
+    throw ArgumentError("clamp: the lower bound " + std::to_string(low) + " is not at most the upper bound " +
                         std::to_string(high));
   return map(fn::Clamp<T>{static_cast<T>(low), static_cast<T>(high)}, x);
 }
