@@ -268,7 +268,11 @@ int main(int argc, char** argv) {
   model->add_option("--dropout", s.model.dropout, "in the initial network, while training")->check(CLI::Range(0.0, 0.99));
   model->add_option("--deviation-floor", s.model.deviation_floor, "smallest deviation, in grid spacings")->check(CLI::PositiveNumber);
   model->add_option("--correction-scale", s.model.correction_scale, "bound of the corrections")->check(CLI::NonNegativeNumber);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
   try {
     if (s.threads > 0) threads::set_count(s.threads);
     return run(s);
