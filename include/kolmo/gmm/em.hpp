@@ -22,7 +22,8 @@ struct EmOptions {
   int components = 5;
   int max_iterations = 300;
   /// Stop when the log-likelihood changes by less.
-  double tolerance = 1e-6;
+  double tolerance = 1e-7;
+  Acceleration acceleration = Acceleration::anderson;
   /// Smallest deviation, in spacings of the points at the component's mean.
   double floor_in_spacings = 0.5;
   /// Smallest deviation in units of z; replaces floor_in_spacings when positive.
@@ -97,6 +98,7 @@ EmFit<V> fit_em(const V& masses_given, const V& points_given, const EmOptions& o
   problem.count = count;
   problem.components = options.components;
   problem.max_iterations = options.max_iterations;
+  problem.acceleration = options.acceleration;
   problem.starts = start != nullptr ? 1 : options.starts;
   problem.tolerance = static_cast<T>(options.tolerance);
   problem.noise = static_cast<T>(options.noise);
@@ -153,6 +155,7 @@ template <PlainTensor V>
 EmFit<V> em_steps(const V& masses, const V& points, const Mixture<V>& start, int steps, EmOptions options = {}) {
   options.max_iterations = steps;
   options.tolerance = 0.0;
+  options.acceleration = Acceleration::none;
   EmFit<V> fit = fit_em(masses, points, start, options);
   V::Backend::for_each(fit.status.size(), detail::AcceptLimit{fit.status.mutable_data()});
   return fit;

@@ -6,7 +6,15 @@
 #include <kolmo/core/random.hpp>
 #include <kolmo/gmm/status.hpp>
 
-namespace kolmo::gmm::detail {
+namespace kolmo::gmm {
+
+/// How the iterations of EM are made faster.
+enum class Acceleration : std::int32_t {
+  none = 0,      ///< every iteration is one E-step and one M-step
+  anderson = 1,  ///< extrapolates from the last iterations; the likelihood still never falls
+};
+
+namespace detail {
 
 /// Largest number of components of a fit.
 inline constexpr int em_max_components = 32;
@@ -20,6 +28,7 @@ struct EmProblem {
   index_t count;
   int components;
   int max_iterations;
+  Acceleration acceleration;
   int starts;
   T tolerance;
   T noise;
@@ -41,17 +50,25 @@ template <class T>
 struct EmConstants;
 template <>
 struct EmConstants<float> {
-  // Masses and responsibilities below these are zero: their products would be subnormal, which costs a
-  // hundred cycles each and changes nothing.
+  // Points with less than this part of a point's share of the mass change nothing.
+  static constexpr float negligible = 1e-8f;
+  // A component with less mass stays where it is.
   static constexpr float least_mass = 1e-19f;
-  static constexpr float cut = 42.0f;
+  // Values below 2^-cut are zero: their products would be subnormal, which costs a hundred cycles each and
+  // changes nothing beside a sum of at least least_sum.
+  static constexpr float cut = 83.0f;
+  static constexpr float least_sum = 0x1p-57f;
   static constexpr float least_weight = 1e-37f;
+  static constexpr float least_log_weight = 1e-12f;
 };
 template <>
 struct EmConstants<double> {
+  static constexpr double negligible = 1e-17;
   static constexpr double least_mass = 1e-150;
-  static constexpr double cut = 345.0;
+  static constexpr double cut = 500.0;
+  static constexpr double least_sum = 0x1p-440;
   static constexpr double least_weight = 1e-300;
+  static constexpr double least_log_weight = 1e-30;
 };
 
 /// Parameters of one mixture with variances.
@@ -74,14 +91,19 @@ struct EmStart {
     T total;  // of the masses as given
     T mean;
     T variance;
-    T spacing;  // zero when the points are not equally spaced
+    T spacing;         // zero when the points are not equally spaced
+    T negligible;      // masses below are taken as zero
+    T deviation;       // the unit in which densities are summed
+    T log_deviation;
+    index_t begin, end;  // the points that are not negligible lie in [begin, end)
     Status status;
   };
 
   KOLMO_HD Density examine(index_t item) const {
     const index_t n = problem.count;
-    Density d{
-        problem.masses + item * n, problem.points + item * problem.point_stride, T(0), T(0), T(0), T(0), Status::ok};
+    Density d{};
+    d.masses = problem.masses + item * n;
+    d.points = problem.points + item * problem.point_stride;
     if (n < 3) {
       d.status = Status::too_short;
       return d;
@@ -109,6 +131,12 @@ struct EmStart {
     for (index_t i = 1; i < n; ++i)
       uniform = uniform && abs(d.points[i] - d.points[i - 1] - average) < T(1e-3) * average;
     d.spacing = uniform ? average : T(0);
+    d.negligible = EmConstants<T>::negligible / T(n);
+    d.end = n;
+    while (d.masses[d.begin] < d.negligible * d.total) ++d.begin;
+    while (d.masses[d.end - 1] < d.negligible * d.total) --d.end;
+    d.deviation = sqrt(larger(d.variance, variance_floor(d, d.mean)));
+    d.log_deviation = log(d.deviation);
     return d;
   }
 
@@ -172,4 +200,5 @@ struct EmStart {
   }
 };
 
-}  // namespace kolmo::gmm::detail
+}  // namespace detail
+}  // namespace kolmo::gmm
