@@ -1,61 +1,58 @@
 #pragma once
-// The EM of one density, run one item at a time by a backend (see gmm/em.hpp). Points are taken in chunks
-// whose scratch lies on the stack; sums over points run in independent lanes, so that compilers vectorise
-// them without being allowed to reorder floating-point arithmetic.
+// The EM of one density from all its starts, run one item at a time by a backend (see gmm/em.hpp).
 
 #include <kolmo/gmm/em_acceleration.hpp>
+#include <kolmo/gmm/em_start.hpp>
 #include <kolmo/gmm/mixture_functions.hpp>
-
-// A loop that does not vectorise is slower, not wrong.
-#if defined(__clang__)
-#pragma clang diagnostic push
-#pragma clang diagnostic ignored "-Wpass-failed"
-#endif
 
 namespace kolmo::gmm::detail {
 
 template <class T, int max_components>
 struct EmItem : EmIteration<T, max_components> {
-  using Step = EmIteration<T, max_components>;
-  using typename Step::Density;
-  using typename Step::Parameters;
-  using typename Step::Points;
-  using typename Step::Sums;
-  using Step::problem;
+  using Iteration = EmIteration<T, max_components>;
+  using typename Iteration::Density;
+  using typename Iteration::Parameters;
+  using typename Iteration::Points;
+  using Iteration::problem;
 
   KOLMO_HD void operator()(index_t item) const {
     const int components = problem.components;
     const index_t offset = item * components;
     const Density d = this->examine(item);
-    Status status = d.status;
     Parameters p, best;
     Points points;
-    if (status == Status::ok && this->one_chunk(d)) this->load(d, d.begin, points);
+    if (d.status == Status::ok && this->one_chunk(d)) this->load(d, d.begin, points);
+
+    const EmStart<T, max_components> starts{{problem}};
+    EmStartKind kind = problem.start;
+    Status status = d.status;
+    int runs = 0;
+    if (status == Status::ok) {
+      status = starts.begin(kind, item, 0, d, p);
+      while (status != Status::ok && starts.fallback(kind) != kind) {
+        kind = starts.fallback(kind);
+        status = starts.begin(kind, item, 0, d, p);
+      }
+      runs = status == Status::ok ? starts.runs(kind) : 0;
+    }
+    bool any = false;
     T best_likelihood = T(0);
     int best_iterations = 0;
     Status best_status = Status::ok;
-    for (int start = 0; status == Status::ok && start < problem.starts; ++start) {
-      if (problem.start_weights != nullptr) {
-        status = this->given_start(item, d, p);
-        if (status != Status::ok) break;
-      } else {
-        this->quantile_start(d, p);
-        if (start > 0) this->add_noise(item, start, d, p);
-      }
+    for (int run = 0; run < runs; ++run) {
+      if (run > 0 && starts.begin(kind, item, run, d, p) != Status::ok) continue;
       int iterations = 0;
       Status ended = Status::ok;
       const T likelihood = this->iterate(d, points, p, iterations, ended);
-      // A comparison with NaN is false, so that a start that broke down never wins.
-      if (is_finite(likelihood) && (start == 0 || !is_finite(best_likelihood) || likelihood > best_likelihood)) {
-        best = p;
-        best_likelihood = likelihood;
-        best_iterations = iterations;
-        best_status = ended;
-      } else if (start == 0) {
-        best_likelihood = likelihood;
-      }
+      // A run that broke down never wins.
+      if (!is_finite(likelihood) || (any && !(likelihood > best_likelihood))) continue;
+      any = true;
+      best = p;
+      best_likelihood = likelihood;
+      best_iterations = iterations;
+      best_status = ended;
     }
-    if (status == Status::ok && !is_finite(best_likelihood)) status = Status::non_finite;
+    if (status == Status::ok && !any) status = Status::non_finite;
     const bool valid = status == Status::ok;
     for (int k = 0; k < components; ++k) {
       problem.weights[offset + k] = valid ? best.weight[k] : T(0);
@@ -66,6 +63,7 @@ struct EmItem : EmIteration<T, max_components> {
     problem.log_likelihood[item] = valid ? best_likelihood : T(0);
     problem.iterations[item] = valid ? best_iterations : 0;
     problem.status[item] = static_cast<std::int32_t>(valid ? best_status : status);
+    problem.used[item] = static_cast<std::int32_t>(kind);
   }
 };
 
@@ -79,7 +77,3 @@ struct AcceptLimit {
 };
 
 }  // namespace kolmo::gmm::detail
-
-#if defined(__clang__)
-#pragma clang diagnostic pop
-#endif

@@ -7,7 +7,7 @@
 // no logarithm is taken of a parameter. Where a point with mass is so far from all components that this would lose
 // digits, the chunk is done again in the log domain.
 
-#include <kolmo/gmm/em_start.hpp>
+#include <kolmo/gmm/em_problem.hpp>
 
 // A loop that does not vectorise is slower, not wrong.
 #if defined(__clang__)
@@ -35,12 +35,11 @@ KOLMO_HD KOLMO_INLINE T log_of_normal(T x) {
 }
 
 template <class T, int max_components>
-struct EmStep : EmStart<T, max_components> {
-  using Start = EmStart<T, max_components>;
-  using Density = typename Start::Density;
-  using Parameters = typename Start::Parameters;
+struct EmStep : EmRow<T> {
+  using typename EmRow<T>::Density;
+  using Parameters = EmParameters<T, max_components>;
   using Constants = EmConstants<T>;
-  using Start::problem;
+  using EmRow<T>::problem;
 
   static constexpr int lanes = 16;
   static constexpr int chunk = 128;
