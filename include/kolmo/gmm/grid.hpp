@@ -66,6 +66,34 @@ KOLMO_HD T trapezoid_weight(T spacing, index_t count, index_t i) {
 
 namespace detail {
 
+/// Where the values of a row lie: at `points`, or equally spaced where these are null.
+struct Sampling {
+  const double* points;
+  double first, spacing;
+  index_t count;
+
+  KOLMO_HD double point(index_t i) const {
+    return points != nullptr ? points[i] : first + spacing * static_cast<double>(i);
+  }
+  /// Trapezoid weight.
+  KOLMO_HD double weight(index_t i) const {
+    return points != nullptr ? trapezoid_weight(points, count, i) : trapezoid_weight(spacing, count, i);
+  }
+  /// Distance of the points around z.
+  KOLMO_HD double spacing_at(double z) const {
+    if (points == nullptr) return spacing;
+    index_t low = 0, high = count - 1;
+    while (high - low > 1) {
+      const index_t middle = (low + high) / 2;
+      if (points[middle] <= z)
+        low = middle;
+      else
+        high = middle;
+    }
+    return points[high] - points[low];
+  }
+};
+
 /// Checks a batch [batch, points], or one density [points], and returns it as [batch, points].
 template <class V>
 V as_batch(const V& x, const char* operation, const char* name) {
