@@ -1,133 +1,81 @@
 #pragma once
-// What the EM of one density begins with (see gmm/em.hpp): the checks of its row, the floor of the variance,
-// and the start, from quantiles or given.
+// The starts of the EM of one density (see gmm/em.hpp). A start that cannot be made gives way to another one, which
+// the fit reports: a mixture density network to k-means++, the learned fitter and the parts of a maximum to quantiles,
+// k-means++ to the parts of the maximum, where they are known, and else to quantiles.
 
-#include <kolmo/core/math.hpp>
-#include <kolmo/core/random.hpp>
-#include <kolmo/gmm/status.hpp>
+#include <kolmo/gmm/em_problem.hpp>
+#include <kolmo/gmm/em_qmi.hpp>
 
 namespace kolmo::gmm::detail {
 
-/// Largest number of components of a fit.
-inline constexpr int em_max_components = 32;
-
-/// What the items of a batch share; pointers are in the backend's memory.
-template <class T>
-struct EmProblem {
-  const T* masses;
-  const T* points;
-  index_t point_stride;  // 0 when the batch shares the points
-  index_t count;
-  int components;
-  int max_iterations;
-  int starts;
-  T tolerance;
-  T noise;
-  T deviation_floor;
-  T floor_in_spacings;
-  Key key;
-  const T* start_weights;  // null for the quantile start
-  const T* start_means;
-  const T* start_deviations;
-  T* weights;
-  T* means;
-  T* deviations;
-  T* log_likelihood;
-  std::int32_t* iterations;
-  std::int32_t* status;
-};
-
-template <class T>
-struct EmConstants;
-template <>
-struct EmConstants<float> {
-  // Masses and responsibilities below these are zero: their products would be subnormal, which costs a
-  // hundred cycles each and changes nothing.
-  static constexpr float least_mass = 1e-19f;
-  static constexpr float cut = 42.0f;
-  static constexpr float least_weight = 1e-37f;
-};
-template <>
-struct EmConstants<double> {
-  static constexpr double least_mass = 1e-150;
-  static constexpr double cut = 345.0;
-  static constexpr double least_weight = 1e-300;
-};
-
-/// Parameters of one mixture with variances.
 template <class T, int max_components>
-struct EmParameters {
-  T weight[max_components];
-  T mean[max_components];
-  T variance[max_components];
-};
-
-template <class T, int max_components>
-struct EmStart {
-  EmProblem<T> problem;
-
+struct EmStart : EmRow<T> {
+  using typename EmRow<T>::Density;
   using Parameters = EmParameters<T, max_components>;
+  using EmRow<T>::problem;
 
-  struct Density {
-    const T* masses;
-    const T* points;
-    T total;  // of the masses as given
-    T mean;
-    T variance;
-    T spacing;  // zero when the points are not equally spaced
-    Status status;
-  };
+  /// Smallest mass of a part of a density that gets components by its own quantiles.
+  static constexpr double least_part = 1e-15;
 
-  KOLMO_HD Density examine(index_t item) const {
-    const index_t n = problem.count;
-    Density d{
-        problem.masses + item * n, problem.points + item * problem.point_stride, T(0), T(0), T(0), T(0), Status::ok};
-    if (n < 3) {
-      d.status = Status::too_short;
-      return d;
-    }
-    bool finite = true, negative = false;
-    for (index_t i = 0; i < n; ++i) {
-      const T w = d.masses[i];
-      finite = finite && is_finite(w) && is_finite(d.points[i]);
-      negative = negative || w < T(0);
-      d.total += w;
-    }
-    if (!finite || !is_finite(d.total))
-      d.status = Status::non_finite;
-    else if (negative)
-      d.status = Status::negative_mass;
-    else if (!(d.total > T(1e-12)))
-      d.status = Status::zero_mass;
-    if (d.status != Status::ok) return d;
-    for (index_t i = 0; i < n; ++i) d.mean += d.masses[i] * (d.points[i] - d.points[0]);
-    d.mean = d.points[0] + d.mean / d.total;
-    for (index_t i = 0; i < n; ++i) d.variance += d.masses[i] * square(d.points[i] - d.mean);
-    d.variance /= d.total;
-    const T average = (d.points[n - 1] - d.points[0]) / T(n - 1);
-    bool uniform = true;
-    for (index_t i = 1; i < n; ++i)
-      uniform = uniform && abs(d.points[i] - d.points[i - 1] - average) < T(1e-3) * average;
-    d.spacing = uniform ? average : T(0);
-    return d;
+  KOLMO_HD Key key_of(index_t item, int start) const {
+    return fold_in(fold_in(problem.key, static_cast<std::uint64_t>(problem.first_item + item)),
+                   static_cast<std::uint64_t>(start));
   }
 
-  /// Smallest variance of a component at `mean`.
-  KOLMO_HD T variance_floor(const Density& d, T mean) const {
-    if (problem.deviation_floor > T(0)) return square(problem.deviation_floor);
-    if (d.spacing > T(0)) return square(problem.floor_in_spacings * d.spacing);
-    index_t low = 0, high = problem.count - 1;
-    while (high - low > 1) {
-      const index_t middle = (low + high) / 2;
-      if (d.points[middle] <= mean)
-        low = middle;
-      else
-        high = middle;
+  /// How many runs of EM a start of this kind is good for: more would repeat the first.
+  KOLMO_HD int runs(EmStartKind kind) const {
+    bool varies = true;
+    switch (kind) {
+      case EmStartKind::random:
+      case EmStartKind::kmeans:
+        break;
+      case EmStartKind::quantile:
+        varies = problem.noise > T(0);
+        break;
+      case EmStartKind::qmi:
+      case EmStartKind::wqmi:
+        varies = problem.density_noise > T(0);
+        break;
+      case EmStartKind::custom:
+        varies = problem.given_noise > T(0) || problem.variance_noise > T(0);
+        break;
+      case EmStartKind::mdn:
+      case EmStartKind::lamf:
+        varies = false;
+        break;
     }
-    return square(problem.floor_in_spacings * (d.points[high] - d.points[low]));
+    return varies ? problem.starts : 1;
   }
 
-  KOLMO_HD void quantile_start(const Density& d, Parameters& p) const {
+  /// What is tried when a start of this kind cannot be made; the same kind when nothing is.
+  KOLMO_HD EmStartKind fallback(EmStartKind kind) const {
+    if (kind == EmStartKind::mdn) return EmStartKind::kmeans;
+    if (kind == EmStartKind::kmeans && problem.winner_x != nullptr && problem.components > 1) return EmStartKind::wqmi;
+    return kind == EmStartKind::custom ? kind : EmStartKind::quantile;
+  }
+
+  /// Run number `start` of a kind, the first without noise. Any status but ok: there is no such start.
+  KOLMO_HD Status begin(EmStartKind kind, index_t item, int start, const Density& d, Parameters& p) const {
+    switch (kind) {
+      case EmStartKind::random:
+        return random_start(key_of(item, start), d, p);
+      case EmStartKind::qmi:
+        return quantile_bins(item, start, d, p);
+      case EmStartKind::wqmi:
+        return winner_bins(item, start, d, p);
+      case EmStartKind::kmeans:
+        return kmeans_start(key_of(item, start), d, p);
+      case EmStartKind::custom:
+      case EmStartKind::mdn:
+      case EmStartKind::lamf:
+        return given_start(item, start, d, p);
+      case EmStartKind::quantile:
+        break;
+    }
+    return quantile_start(item, start, d, p);
+  }
+
+  KOLMO_HD Status quantile_start(index_t item, int start, const Density& d, Parameters& p) const {
     const int components = problem.components;
     T cumulative = T(0), previous = T(0);
     index_t i = -1;
@@ -142,33 +90,216 @@ struct EmStart {
         const T part = (level - previous) / (cumulative - previous);
         mean = d.points[i - 1] + smaller(part, T(1)) * (d.points[i] - d.points[i - 1]);
       }
-      p.weight[k] = T(1) / T(components);
-      p.mean[k] = mean;
-      p.variance[k] = larger(d.variance, variance_floor(d, mean));
+      if (start > 0)
+        mean += problem.noise * sqrt(d.variance) * normal<T>(key_of(item, start), static_cast<std::uint64_t>(k));
+      set_common(d, k, mean, p);
     }
-  }
-
-  KOLMO_HD Status given_start(index_t item, const Density& d, Parameters& p) const {
-    const index_t offset = item * problem.components;
-    T total = T(0);
-    for (int k = 0; k < problem.components; ++k) {
-      p.weight[k] = larger(problem.start_weights[offset + k], T(0));
-      p.mean[k] = problem.start_means[offset + k];
-      const T deviation = problem.start_deviations[offset + k];
-      p.variance[k] = larger(deviation * deviation, variance_floor(d, p.mean[k]));
-      total += p.weight[k];
-      if (!is_finite(p.weight[k]) || !is_finite(p.mean[k]) || !is_finite(p.variance[k])) return Status::non_finite;
-    }
-    if (!(total > T(0))) return Status::zero_mass;
-    for (int k = 0; k < problem.components; ++k) p.weight[k] /= total;
     return Status::ok;
   }
 
-  /// Moves the means of a further start, each by its own normal number.
-  KOLMO_HD void add_noise(index_t item, int start, const Density& d, Parameters& p) const {
-    const Key key = fold_in(fold_in(problem.key, static_cast<std::uint64_t>(item)), static_cast<std::uint64_t>(start));
-    for (int k = 0; k < problem.components; ++k)
-      p.mean[k] += problem.noise * sqrt(d.variance) * normal<T>(key, static_cast<std::uint64_t>(k));
+  /// K different points by Floyd's algorithm (1987).
+  KOLMO_HD Status random_start(Key key, const Density& d, Parameters& p) const {
+    index_t chosen[max_components];
+    for (int k = 0; k < problem.components; ++k) {
+      const index_t last = problem.count - problem.components + k;
+      index_t point = integer_below(key, static_cast<std::uint64_t>(k), last + 1);
+      for (int j = 0; j < k; ++j)
+        if (chosen[j] == point) {
+          point = last;
+          break;
+        }
+      chosen[k] = point;
+      set_common(d, k, d.points[point], p);
+    }
+    return Status::ok;
+  }
+
+  KOLMO_HD Status given_start(index_t item, int start, const Density& d, Parameters& p) const {
+    const int components = problem.components;
+    const index_t offset = item * components;
+    const Key key = key_of(item, start);
+    T total = T(0);
+    for (int k = 0; k < components; ++k) {
+      const T weight = problem.start_weights[offset + k], deviation = problem.start_deviations[offset + k];
+      T mean = problem.start_means[offset + k], variance = deviation * deviation;
+      if (!is_finite(weight) || !is_finite(mean) || !is_finite(variance)) return Status::non_finite;
+      if (start > 0) {
+        mean += problem.given_noise * sqrt(d.variance) * normal<T>(key, static_cast<std::uint64_t>(k));
+        variance *= larger(T(0), T(1) + problem.variance_noise *
+                                            normal<T>(key, static_cast<std::uint64_t>(components + k)));
+      }
+      p.weight[k] = larger(weight, T(0));
+      p.mean[k] = mean;
+      p.variance[k] = larger(variance, this->variance_floor(d, mean));
+      total += p.weight[k];
+    }
+    if (!(total > T(0))) return Status::zero_mass;
+    for (int k = 0; k < components; ++k) p.weight[k] /= total;
+    return Status::ok;
+  }
+
+  KOLMO_HD Status quantile_bins(index_t item, int start, const Density& d, Parameters& p) const {
+    const SampledRow<T> row{
+        d.masses, d.points, problem.count, true, start > 0 ? static_cast<double>(problem.density_noise) : 0.0,
+        key_of(item, start)};
+    add_bins(d, row, 0, problem.components, 1.0, p);
+    normalise(p);
+    return Status::ok;
+  }
+
+  KOLMO_HD Status winner_bins(index_t item, int start, const Density& d, Parameters& p) const {
+    const index_t n = problem.count;
+    const double noise = start > 0 ? static_cast<double>(problem.density_noise) : 0.0;
+    const Key key = key_of(item, start);
+    const SampledRow<T> x{problem.winner_x + item * n, d.points, n, false, noise, fold_in(key, 0)};
+    const SampledRow<T> y{problem.winner_y + item * n, d.points, n, false, noise, fold_in(key, 1)};
+    bool finite = true;
+    for (index_t i = 0; i < n; ++i) finite = finite && is_finite(x.values[i]) && is_finite(y.values[i]);
+    const double of_x = x.integral(), of_y = y.integral(), total = of_x + of_y;
+    if (!finite || !is_finite(total)) return Status::non_finite;
+    if (!(total > 1e-12)) return Status::zero_mass;
+    const int components = problem.components;
+    const int first = larger(1, smaller(components - 1, rounded_to_even(components * (of_x / total))));
+    add_part(d, x, 0, first, of_x / total, p);
+    add_part(d, y, first, components - first, of_y / total, p);
+    normalise(p);
+    return Status::ok;
+  }
+
+  /// Arthur and Vassilvitskii (2007), weighted by the masses, then at most 20 of Lloyd's iterations. The centres stay
+  /// sorted, so that clusters are runs of points. There is no such start with fewer points with mass than components.
+  KOLMO_HD Status kmeans_start(Key key, const Density& d, Parameters& p) const {
+    const int components = problem.components;
+    T* centre = p.mean;
+    for (int k = 0; k < components; ++k) {
+      const T target_unit = uniform<T>(key, static_cast<std::uint64_t>(k));
+      T total = d.total;
+      if (k > 0) {
+        total = T(0);
+        for (index_t i = 0; i < problem.count; ++i) total += d.masses[i] * squared_distance(d.points[i], centre, k);
+      }
+      if (!(total > T(0))) return Status::zero_mass;
+      T reached = T(0);
+      index_t chosen = -1;
+      for (index_t i = 0; i < problem.count && (chosen < 0 || reached < target_unit * total); ++i) {
+        const T part = d.masses[i] * (k > 0 ? squared_distance(d.points[i], centre, k) : T(1));
+        if (part > T(0)) chosen = i;
+        reached += part;
+      }
+      insert(d.points[chosen], centre, k);
+    }
+    T mass[max_components], first[max_components], second[max_components];
+    for (int round = 0; round < 20; ++round) {
+      clusters(d, centre, mass, first, second);
+      T largest_shift = T(0);
+      int empty = -1;
+      for (int k = 0; k < components; ++k) {
+        if (!(mass[k] > T(0))) {
+          empty = k;
+          continue;
+        }
+        const T shift = first[k] / mass[k];
+        centre[k] += shift;
+        largest_shift = larger(largest_shift, abs(shift));
+      }
+      if (empty >= 0) {
+        // The point that the centres serve worst.
+        index_t worst = -1;
+        T worst_cost = T(0);
+        for (index_t i = 0; i < problem.count; ++i) {
+          const T cost = d.masses[i] * squared_distance(d.points[i], centre, components);
+          if (cost > worst_cost) {
+            worst_cost = cost;
+            worst = i;
+          }
+        }
+        if (worst < 0) return Status::zero_mass;
+        for (int k = empty; k + 1 < components; ++k) centre[k] = centre[k + 1];
+        insert(d.points[worst], centre, components - 1);
+      } else if (!(largest_shift > T(1e-6) * d.deviation)) {
+        break;
+      }
+    }
+    clusters(d, centre, mass, first, second);
+    for (int k = 0; k < components; ++k) {
+      const bool some = mass[k] > T(0);
+      const T shift = some ? first[k] / mass[k] : T(0);
+      p.weight[k] = mass[k];
+      p.variance[k] = (some ? larger(second[k] / mass[k] - shift * shift, T(0)) : T(0)) +
+                      this->variance_floor(d, centre[k]);
+    }
+    normalise(p);
+    return Status::ok;
+  }
+
+ private:
+  /// A component with the weight and the deviation that all share.
+  KOLMO_HD void set_common(const Density& d, int k, T mean, Parameters& p) const {
+    p.weight[k] = T(1) / T(problem.components);
+    p.mean[k] = mean;
+    p.variance[k] = larger(d.variance, this->variance_floor(d, mean));
+  }
+
+  KOLMO_HD void normalise(Parameters& p) const {
+    T total = T(0);
+    for (int k = 0; k < problem.components; ++k) total += p.weight[k];
+    for (int k = 0; k < problem.components; ++k) p.weight[k] /= total;
+  }
+
+  KOLMO_HD void add_bins(const Density& d, const SampledRow<T>& row, int first, int count, double scale,
+                         Parameters& p) const {
+    QuantileBins<T> bins(row, count);
+    for (int k = first; k < first + count; ++k) {
+      const QuantileBin bin = bins.take();
+      p.weight[k] = static_cast<T>(scale * larger(bin.mass, least_part));
+      p.mean[k] = static_cast<T>(bin.mean);
+      p.variance[k] = larger(static_cast<T>(bin.variance), this->variance_floor(d, p.mean[k]));
+    }
+  }
+
+  /// Components of one part of a maximum that has the share `probability`.
+  KOLMO_HD void add_part(const Density& d, const SampledRow<T>& row, int first, int count, double probability,
+                         Parameters& p) const {
+    if (probability > least_part) return add_bins(d, row, first, count, probability, p);
+    for (int k = first; k < first + count; ++k) {
+      p.weight[k] = static_cast<T>(least_part);
+      p.mean[k] = d.mean;
+      p.variance[k] = this->variance_floor(d, d.mean);
+    }
+  }
+
+  /// Halves go to the even neighbour.
+  KOLMO_HD static int rounded_to_even(double x) {
+    const int below = static_cast<int>(x);
+    const double rest = x - below;
+    return rest > 0.5 || (rest == 0.5 && below % 2 == 1) ? below + 1 : below;
+  }
+
+  KOLMO_HD static T squared_distance(T z, const T* centre, int count) {
+    T least = square(z - centre[0]);
+    for (int k = 1; k < count; ++k) least = smaller(least, square(z - centre[k]));
+    return least;
+  }
+
+  /// Puts a value among `count` sorted ones.
+  KOLMO_HD static void insert(T value, T* sorted, int count) {
+    int k = count;
+    for (; k > 0 && sorted[k - 1] > value; --k) sorted[k] = sorted[k - 1];
+    sorted[k] = value;
+  }
+
+  /// Masses of the clusters about sorted centres, and their first and second moments about the centre.
+  KOLMO_HD void clusters(const Density& d, const T* centre, T* mass, T* first, T* second) const {
+    for (int k = 0; k < problem.components; ++k) mass[k] = first[k] = second[k] = T(0);
+    int k = 0;
+    for (index_t i = 0; i < problem.count; ++i) {
+      const T z = d.points[i];
+      while (k + 1 < problem.components && abs(z - centre[k + 1]) < abs(z - centre[k])) ++k;
+      const T w = d.masses[i], t = z - centre[k];
+      mass[k] += w;
+      first[k] += w * t;
+      second[k] += w * t * t;
+    }
   }
 };
 

@@ -18,6 +18,7 @@ enum class Warning : std::int32_t {
   spike = 1,    ///< the mixture hides mass between the grid points, or has it beyond them (is_spike); needs measures
   poor = 2,     ///< the trapezoid error exceeds FitOptions::poor_trapezoid_error; needs measures
   unusual = 4,  ///< unlike the densities that learned fitters are trained on; learned fitters only
+  fallback_start = 8,  ///< EM could not make the start asked for and began with another
 };
 
 /// The warnings in words, such as "poor fit, unusual density"; empty for none.
@@ -29,6 +30,7 @@ inline std::string describe_warnings(std::int32_t warnings) {
   add(Warning::spike, "mass between or beyond the grid points");
   add(Warning::poor, "poor fit");
   add(Warning::unusual, "unusual density");
+  add(Warning::fallback_start, "another start than asked for");
   return text;
 }
 
@@ -192,22 +194,22 @@ struct FittedChunk {
   index_t common_iterations = 0;
 };
 
-/// Fits a batch chunk by chunk with fit_chunk(densities, offsets) and reports in units of the input.
+/// Fits a batch of densities at `points` points chunk by chunk with fit_chunk(densities, offsets), in order, and reports
+/// in units of the input.
 template <PlainTensor V, class FitChunk>
-FitReport<V> fit_in_chunks(const V& given, const Grid& grid, index_t components, const FitOptions& options,
+FitReport<V> fit_in_chunks(const V& given, index_t points, index_t components, const FitOptions& options,
                            const std::optional<V>& offsets_given, const FitChunk& fit_chunk) {
   using T = typename V::Scalar;
   using B = typename V::Backend;
   using Integers = typename FitReport<V>::Integers;
-  check_grid(grid, "fit");
   if (options.chunk < 1)
     throw ArgumentError("fit: at least one density must be fitted at a time, given a chunk of " +
                         std::to_string(options.chunk));
   const V densities = as_batch(given, "fit", "densities");
   const index_t batch = densities.extent(0);
-  if (densities.extent(1) != grid.points)
-    throw ShapeError("fit: densities have " + std::to_string(densities.extent(1)) + " values but the grid has " +
-                     std::to_string(grid.points) + " points");
+  if (densities.extent(1) != points)
+    throw ShapeError("fit: densities have " + std::to_string(densities.extent(1)) + " values but there are " +
+                     std::to_string(points) + " points");
   std::optional<V> offsets;
   if (offsets_given.has_value()) {
     if (offsets_given->size() != batch)
@@ -247,6 +249,28 @@ FitReport<V> fit_in_chunks(const V& given, const Grid& grid, index_t components,
   return report;
 }
 
+/// The same on a grid.
+template <PlainTensor V, class FitChunk>
+FitReport<V> fit_in_chunks(const V& given, const Grid& grid, index_t components, const FitOptions& options,
+                           const std::optional<V>& offsets, const FitChunk& fit_chunk) {
+  check_grid(grid, "fit");
+  return fit_in_chunks(given, grid.points, components, options, offsets, fit_chunk);
+}
+
+template <PlainTensor V>
+void set_measures(FitReport<V>& report, Metrics<V> m, const FitOptions& options) {
+  using T = typename V::Scalar;
+  const bool fresh = !report.measures.has_value();
+  kolmo::detail::for_each_item<typename V::Backend>(
+      report.batch(),
+      MeasuresItem<T>{report.status.data(), options.poor_trapezoid_error, std::numeric_limits<T>::quiet_NaN(),
+                              m.density_error.mutable_data(), m.distribution_error.mutable_data(),
+                              m.trapezoid_error.mutable_data(), m.cross_entropy.mutable_data(),
+                              m.divergence.mutable_data(), m.area.mutable_data(), m.narrowest.mutable_data(),
+                              fresh ? report.warnings.mutable_data() : nullptr});
+  report.measures = std::move(m);
+}
+
 }  // namespace detail
 
 /// Adds measures, and the warnings that need them, to a report made without: how well its mixtures reproduce the
@@ -254,17 +278,15 @@ FitReport<V> fit_in_chunks(const V& given, const Grid& grid, index_t components,
 template <PlainTensor V>
 void add_measures(FitReport<V>& report, const V& densities, const Grid& grid, const FitOptions& options = {},
                   const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
-  using T = typename V::Scalar;
-  const bool fresh = !report.measures.has_value();
-  Metrics<V> m = evaluate(densities, grid, report.mixture, offsets.has_value() ? *offsets : V{});
-  kolmo::detail::for_each_item<typename V::Backend>(
-      report.batch(),
-      detail::MeasuresItem<T>{report.status.data(), options.poor_trapezoid_error, std::numeric_limits<T>::quiet_NaN(),
-                              m.density_error.mutable_data(), m.distribution_error.mutable_data(),
-                              m.trapezoid_error.mutable_data(), m.cross_entropy.mutable_data(),
-                              m.divergence.mutable_data(), m.area.mutable_data(), m.narrowest.mutable_data(),
-                              fresh ? report.warnings.mutable_data() : nullptr});
-  report.measures = std::move(m);
+  detail::set_measures(report, evaluate(densities, grid, report.mixture, offsets.has_value() ? *offsets : V{}),
+                       options);
+}
+
+/// The same for densities sampled at increasing points of any spacing.
+template <PlainTensor V>
+void add_measures(FitReport<V>& report, const V& densities, std::span<const double> points,
+                  const FitOptions& options = {}) {
+  detail::set_measures(report, evaluate(densities, points, report.mixture), options);
 }
 
 }  // namespace kolmo::gmm

@@ -32,6 +32,15 @@ inline void check_grid(const Grid& grid, const char* operation) {
                         std::to_string(grid.last) + "]");
 }
 
+/// Throws ArgumentError unless the points are finite and strictly increasing.
+inline void check_points(std::span<const double> points, const char* operation) {
+  for (std::size_t i = 1; i < points.size(); ++i)
+    if (!(points[i] - points[i - 1] > 0.0) || !(points[i] - points[i - 1] < 1e300))
+      throw ArgumentError(std::string(operation) +
+                          ": points must be finite and strictly increasing, but point " + std::to_string(i) +
+                          " follows " + std::to_string(points[i - 1]) + " with " + std::to_string(points[i]));
+}
+
 /// The points of a grid as a tensor [points].
 template <class T, BackendMemory B>
 Tensor<T, B> grid_points(const Grid& grid) {
@@ -56,6 +65,34 @@ KOLMO_HD T trapezoid_weight(T spacing, index_t count, index_t i) {
 }
 
 namespace detail {
+
+/// Where the values of a row lie: at `points`, or equally spaced where these are null.
+struct Sampling {
+  const double* points;
+  double first, spacing;
+  index_t count;
+
+  KOLMO_HD double point(index_t i) const {
+    return points != nullptr ? points[i] : first + spacing * static_cast<double>(i);
+  }
+  /// Trapezoid weight.
+  KOLMO_HD double weight(index_t i) const {
+    return points != nullptr ? trapezoid_weight(points, count, i) : trapezoid_weight(spacing, count, i);
+  }
+  /// Distance of the points around z.
+  KOLMO_HD double spacing_at(double z) const {
+    if (points == nullptr) return spacing;
+    index_t low = 0, high = count - 1;
+    while (high - low > 1) {
+      const index_t middle = (low + high) / 2;
+      if (points[middle] <= z)
+        low = middle;
+      else
+        high = middle;
+    }
+    return points[high] - points[low];
+  }
+};
 
 /// Checks a batch [batch, points], or one density [points], and returns it as [batch, points].
 template <class V>

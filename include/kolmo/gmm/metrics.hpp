@@ -40,22 +40,19 @@ constexpr bool is_spike(T area, T divergence) {
   return !(area >= T(0.98) && area <= T(1.02) && divergence >= T(-1e-3));
 }
 
-/// Compares mixtures with densities [batch, N] sampled on an equally spaced grid (moved by `offsets`
-/// [batch], if it has a value). `distribution` [batch, N], if it has a value, is the exact distribution
-/// function at the points; otherwise the running trapezoid integral of the density stands for it, which is
-/// accurate to the square of the spacing. Throws ShapeError when the batches or the grid do not fit.
+namespace detail {
+
 template <PlainTensor V>
-Metrics<V> evaluate(const V& given, const Grid& grid, const Mixture<V>& mixture, const V& offsets = {},
-                    const V& distribution = {}) {
+Metrics<V> evaluate(const V& given, const Sampling& sampling, const Mixture<V>& mixture, const V& offsets,
+                    const V& distribution) {
   using T = typename V::Scalar;
-  check_grid(grid, "evaluate");
-  const V densities = detail::as_batch(given, "evaluate", "densities");
+  const V densities = as_batch(given, "evaluate", "densities");
   const index_t batch = densities.extent(0);
-  if (densities.extent(1) != grid.points || mixture.batch() != batch ||
+  if (densities.extent(1) != sampling.count || mixture.batch() != batch ||
       (offsets.has_value() && offsets.size() != batch) ||
       (distribution.has_value() && !(distribution.shape() == densities.shape())))
     throw ShapeError("evaluate: densities " + densities.shape().to_string() + ", a grid of " +
-                     std::to_string(grid.points) + " points, mixtures " + mixture.weights.shape().to_string() +
+                     std::to_string(sampling.count) + " points, mixtures " + mixture.weights.shape().to_string() +
                      ", offsets and the distribution function must agree in batch and points");
   const Mixture<V> m{mixture.weights.contiguous(), mixture.means.contiguous(), mixture.deviations.contiguous()};
   const V shift = offsets.has_value() ? offsets.contiguous() : offsets;
@@ -65,29 +62,72 @@ Metrics<V> evaluate(const V& given, const Grid& grid, const Mixture<V>& mixture,
                     V::uninitialized(per_item), V::uninitialized(per_item), V::uninitialized(per_item),
                     V::uninitialized(per_item)};
   kolmo::detail::for_each_item<typename V::Backend>(
-      batch, detail::MetricsItem<T>{
-                 densities.data(), grid.first, grid.spacing(), grid.points, shift.has_value() ? shift.data() : nullptr,
-                 exact.has_value() ? exact.data() : nullptr, m.weights.data(), m.means.data(), m.deviations.data(),
-                 static_cast<int>(m.components()), result.density_error.mutable_data(),
-                 result.distribution_error.mutable_data(), result.trapezoid_error.mutable_data(),
-                 result.cross_entropy.mutable_data(), result.divergence.mutable_data(), result.area.mutable_data(),
-                 result.narrowest.mutable_data()});
+      batch,
+      MetricsItem<T>{densities.data(), sampling, shift.has_value() ? shift.data() : nullptr,
+                     exact.has_value() ? exact.data() : nullptr, m.weights.data(), m.means.data(), m.deviations.data(),
+                     static_cast<int>(m.components()), result.density_error.mutable_data(),
+                     result.distribution_error.mutable_data(), result.trapezoid_error.mutable_data(),
+                     result.cross_entropy.mutable_data(), result.divergence.mutable_data(), result.area.mutable_data(),
+                     result.narrowest.mutable_data()});
   return result;
+}
+
+template <PlainTensor V>
+V entropy(const V& given, const Sampling& sampling) {
+  const V densities = as_batch(given, "entropy", "densities");
+  if (densities.extent(1) != sampling.count)
+    throw ShapeError("entropy: densities have " + std::to_string(densities.extent(1)) + " values but there are " +
+                     std::to_string(sampling.count) + " points");
+  V result = V::uninitialized(Shape{densities.extent(0)});
+  kolmo::detail::for_each_item<typename V::Backend>(
+      densities.extent(0),
+      EntropyItem<typename V::Scalar>{densities.data(), sampling, result.mutable_data()});
+  return result;
+}
+
+/// Checked points in the backend's memory.
+template <BackendMemory B>
+Tensor<double, B> stored_points(std::span<const double> points, const char* operation) {
+  check_points(points, operation);
+  return Tensor<double, B>::from(points, Shape{static_cast<index_t>(points.size())});
+}
+
+}  // namespace detail
+
+/// Compares mixtures with densities [batch, N] sampled on an equally spaced grid (moved by `offsets`
+/// [batch], if it has a value). `distribution` [batch, N], if it has a value, is the exact distribution
+/// function at the points; otherwise the running trapezoid integral of the density stands for it, which is
+/// accurate to the square of the spacing. Throws ShapeError when the batches or the grid do not fit.
+template <PlainTensor V>
+Metrics<V> evaluate(const V& densities, const Grid& grid, const Mixture<V>& mixture, const V& offsets = {},
+                    const V& distribution = {}) {
+  check_grid(grid, "evaluate");
+  return detail::evaluate(densities, detail::Sampling{nullptr, grid.first, grid.spacing(), grid.points}, mixture,
+                          offsets, distribution);
+}
+
+/// The same at increasing points of any spacing; `narrowest` is in spacings at the component's mean. Throws
+/// ArgumentError when the points are not finite and strictly increasing.
+template <PlainTensor V>
+Metrics<V> evaluate(const V& densities, std::span<const double> points, const Mixture<V>& mixture,
+                    const V& distribution = {}) {
+  const auto stored = detail::stored_points<typename V::Backend>(points, "evaluate");
+  return detail::evaluate(densities, detail::Sampling{stored.data(), 0.0, 0.0, stored.size()}, mixture, V{},
+                          distribution);
 }
 
 /// Entropies -sum_i w_i log f_i of densities [batch, N] on an equally spaced grid; [batch].
 template <PlainTensor V>
-V entropy(const V& given, const Grid& grid) {
+V entropy(const V& densities, const Grid& grid) {
   check_grid(grid, "entropy");
-  const V densities = detail::as_batch(given, "entropy", "densities");
-  if (densities.extent(1) != grid.points)
-    throw ShapeError("entropy: densities have " + std::to_string(densities.extent(1)) + " values but the grid has " +
-                     std::to_string(grid.points) + " points");
-  V result = V::uninitialized(Shape{densities.extent(0)});
-  kolmo::detail::for_each_item<typename V::Backend>(
-      densities.extent(0),
-      detail::EntropyItem<typename V::Scalar>{densities.data(), grid.spacing(), grid.points, result.mutable_data()});
-  return result;
+  return detail::entropy(densities, detail::Sampling{nullptr, grid.first, grid.spacing(), grid.points});
+}
+
+/// The same at increasing points of any spacing.
+template <PlainTensor V>
+V entropy(const V& densities, std::span<const double> points) {
+  const auto stored = detail::stored_points<typename V::Backend>(points, "entropy");
+  return detail::entropy(densities, detail::Sampling{stored.data(), 0.0, 0.0, stored.size()});
 }
 
 /// Mean, median, 95th percentile and maximum of a measure, and the share of values below a limit.

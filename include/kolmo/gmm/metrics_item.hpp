@@ -7,12 +7,11 @@
 
 namespace kolmo::gmm::detail {
 
-/// Trapezoid integral of the positive part of an equally spaced row.
+/// Trapezoid integral of the positive part of a row.
 template <class T>
-KOLMO_HD double positive_area(const T* row, double spacing, index_t count) {
+KOLMO_HD double positive_area(const T* row, const Sampling& sampling) {
   double area = 0.0;
-  for (index_t i = 0; i < count; ++i)
-    area += larger(static_cast<double>(row[i]), 0.0) * trapezoid_weight(spacing, count, i);
+  for (index_t i = 0; i < sampling.count; ++i) area += larger(static_cast<double>(row[i]), 0.0) * sampling.weight(i);
   return area;
 }
 
@@ -24,17 +23,17 @@ KOLMO_HD inline double mass_log(double mass, double density) {
 template <class T>
 struct EntropyItem {
   const T* densities;
-  double spacing;
-  index_t count;
+  Sampling sampling;
   T* result;
 
   KOLMO_HD void operator()(index_t item) const {
+    const index_t count = sampling.count;
     const T* row = densities + item * count;
-    const double area = positive_area(row, spacing, count);
+    const double area = positive_area(row, sampling);
     double sum = 0.0;
     for (index_t i = 0; i < count; ++i) {
       const double f = larger(static_cast<double>(row[i]), 0.0) / area;
-      sum += mass_log(f * trapezoid_weight(spacing, count, i), f);
+      sum += mass_log(f * sampling.weight(i), f);
     }
     result[item] = static_cast<T>(-sum);
   }
@@ -43,8 +42,7 @@ struct EntropyItem {
 template <class T>
 struct MetricsItem {
   const T* densities;
-  double first, spacing;
-  index_t count;
+  Sampling sampling;
   const T* offsets;       // null for none
   const T* distribution;  // null: running integral of the density
   const T* weights;
@@ -60,15 +58,15 @@ struct MetricsItem {
   T* narrowest;
 
   KOLMO_HD void operator()(index_t item) const {
+    const index_t count = sampling.count, offset = item * components;
     const T* row = densities + item * count;
-    const index_t offset = item * components;
-    const double start = first + (offsets != nullptr ? static_cast<double>(offsets[item]) : 0.0);
-    const double total = positive_area(row, spacing, count);
+    const double shift = offsets != nullptr ? static_cast<double>(offsets[item]) : 0.0;
+    const double total = positive_area(row, sampling);
     double worst_density = 0.0, worst_distribution = 0.0, worst_trapezoid = 0.0;
     double integral = 0.0, model_integral = 0.0, cross = 0.0, negative_entropy = 0.0;
     double previous = 0.0, reached = 0.0;
     for (index_t i = 0; i < count; ++i) {
-      const double z = start + spacing * static_cast<double>(i);
+      const double z = sampling.point(i) + shift;
       const double f = larger(static_cast<double>(row[i]), 0.0) / total;
       double g = 0.0, cumulative = 0.0;
       for (int k = 0; k < components; ++k) {
@@ -77,12 +75,12 @@ struct MetricsItem {
         g += weight * 0.39894228040143267794 / static_cast<double>(deviations[offset + k]) * exp(-0.5 * u * u);
         cumulative += weight * normal_cdf(u);
       }
-      const double t = trapezoid_weight(spacing, count, i);
+      const double t = sampling.weight(i);
       worst_density = larger(worst_density, abs(f - g));
       integral += t * f;
       model_integral += t * g;
       worst_trapezoid = larger(worst_trapezoid, abs(integral - model_integral));
-      if (i > 0) reached += 0.5 * spacing * (previous + f);
+      if (i > 0) reached += 0.5 * (sampling.point(i) - sampling.point(i - 1)) * (previous + f);
       previous = f;
       const double exact = distribution != nullptr ? static_cast<double>(distribution[item * count + i]) : reached;
       worst_distribution = larger(worst_distribution, abs(exact - cumulative));
@@ -91,7 +89,9 @@ struct MetricsItem {
     }
     double least = 1e30;
     for (int k = 0; k < components; ++k)
-      if (weights[offset + k] > T(1e-6)) least = smaller(least, static_cast<double>(deviations[offset + k]) / spacing);
+      if (weights[offset + k] > T(1e-6))
+        least = smaller(least, static_cast<double>(deviations[offset + k]) /
+                                   sampling.spacing_at(static_cast<double>(means[offset + k]) - shift));
     density_error[item] = static_cast<T>(worst_density);
     distribution_error[item] = static_cast<T>(worst_distribution);
     trapezoid_error[item] = static_cast<T>(worst_trapezoid);

@@ -149,10 +149,7 @@ Preprocessed<V> preprocess(const V& densities, std::span<const double> points, c
   if (n != static_cast<index_t>(points.size()))
     throw ShapeError("preprocess: densities have " + std::to_string(n) + " values but there are " +
                      std::to_string(points.size()) + " points");
-  for (std::size_t i = 1; i < points.size(); ++i)
-    if (!(points[i] - points[i - 1] > 0.0) || !(points[i] - points[i - 1] < 1e300))
-      throw ArgumentError("preprocess: points must be finite and strictly increasing, but point " + std::to_string(i) +
-                          " follows " + std::to_string(points[i - 1]) + " with " + std::to_string(points[i]));
+  check_points(points, "preprocess");
   const auto stored = Tensor<double, typename V::Backend>::from(points, Shape{n});
   detail::PreprocessProblem<typename V::Scalar> problem{};
   problem.points = stored.data();

@@ -19,6 +19,7 @@ enum class Status : std::int32_t {
   zero_mass = 5,        ///< the integral is zero, or too small to normalise
   outside_grid = 6,     ///< most of the mass does not fit on the model's grid
   broken_fit = 7,       ///< the fitter returned numbers that are no mixture; its weights are damaged
+  unsorted_points = 8,  ///< the points of the density do not strictly increase
 };
 
 /// Whether there is something to use: a prepared density or fitted parameters.
@@ -43,6 +44,8 @@ constexpr const char* describe(Status status) {
       return "the density is wider than the model's grid";
     case Status::broken_fit:
       return "the fitter returned no mixture; its weights may be damaged";
+    case Status::unsorted_points:
+      return "the points are not strictly increasing";
   }
   return "unknown status";
 }
