@@ -97,7 +97,11 @@ struct AndersonHistory {
     for (int j = 0; j < filled; ++j)
       for (int i = 0; i < size; ++i) x[i] -= c[j] * change_of_f[j][i];
     T length = T(0);
-    for (int i = 0; i < size; ++i) length += metric[i] * x[i] * x[i];
+    for (int i = 0; i < size; ++i) {
+      // The square of a smaller step could be subnormal.
+      const T step = abs(x[i]) < T(1e-12) ? T(0) : x[i];
+      length += metric[i] * step * step;
+    }
     taken = sqrt(length);
     if (!is_finite(taken)) return false;
     const T shrink = taken > radius ? radius / taken : T(1);
@@ -172,13 +176,16 @@ struct EmIteration : EmStep<T, max_components> {
   KOLMO_HD void set_metric(const Density& d, const Parameters& p, History& history) const {
     const int n = problem.components;
     for (int k = 0; k < n; ++k) {
-      history.metric[k] = history.metric[2 * n + k] = p.weight[k];
-      history.metric[n + k] = p.weight[k] * square(d.deviation) / p.variance[k];
+      const T weight = larger(p.weight[k], Constants::least_log_weight);
+      history.metric[k] = history.metric[2 * n + k] = weight;
+      history.metric[n + k] = weight * square(d.deviation) / p.variance[k];
     }
   }
 
-  /// Iterates in place; returns the likelihood of the parameters left in p.
-  KOLMO_HD T iterate(const Density& d, Points& points, Parameters& p, int& iterations, Status& status) const {
+  /// Iterates in place; returns the likelihood of the parameters left in p. `trace`, where given, takes the likelihoods
+  /// of all parameters that were not taken back, at most max_iterations + 1.
+  KOLMO_HD T iterate(const Density& d, Points& points, Parameters& p, int& iterations, Status& status,
+                     T* trace = nullptr) const {
     Sums sums;
     History history;
     Parameters plain;
@@ -201,12 +208,14 @@ struct EmIteration : EmStep<T, max_components> {
         if (iterations < problem.max_iterations) ++iterations;
         continue;
       }
+      if (trace != nullptr) *trace++ = likelihood;
       if (iterations > 0 && abs(likelihood - previous) < problem.tolerance) status = Status::ok;
       // Only an iteration of EM restores the mean and the variance of the masses, so the last step is one.
       if (status == Status::ok && extrapolated) {
         this->maximisation(d, sums, p);
         ++iterations;
         this->expectation(d, p, points, sums);
+        if (trace != nullptr) *trace = sums.log_likelihood;
         return sums.log_likelihood;
       }
       if (status == Status::ok || iterations == problem.max_iterations) return likelihood;
