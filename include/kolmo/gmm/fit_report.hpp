@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <kolmo/gmm/metrics.hpp>
+#include <kolmo/gmm/polish.hpp>
 #include <kolmo/gmm/preprocess.hpp>
 
 namespace kolmo::gmm {
@@ -19,6 +20,7 @@ enum class Warning : std::int32_t {
   poor = 2,     ///< the trapezoid error exceeds FitOptions::poor_trapezoid_error; needs measures
   unusual = 4,  ///< unlike the densities that learned fitters are trained on; learned fitters only
   fallback_start = 8,  ///< EM could not make the start asked for and began with another
+  refitted = 16,       ///< the learned fit was broken or bad, and EM with a polish fitted the density better
 };
 
 /// The warnings in words, such as "poor fit, unusual density"; empty for none.
@@ -31,6 +33,7 @@ inline std::string describe_warnings(std::int32_t warnings) {
   add(Warning::poor, "poor fit");
   add(Warning::unusual, "unusual density");
   add(Warning::fallback_start, "another start than asked for");
+  add(Warning::refitted, "refitted by EM");
   return text;
 }
 
@@ -56,6 +59,13 @@ struct FitOptions {
   /// not blame the fit for the width of the cells, as Metrics::distribution_error does.
   double poor_trapezoid_error = 0.01;
   UsualDensity usual{};
+  /// How fits are polished. Without a value, each method's own: learned fitters polish with the defaults, the others do
+  /// not. PolishOptions{.evaluations = 0} is no polish.
+  std::optional<PolishOptions> polish;
+  /// A learned fit that is broken, or whose polished density is off by more than this part of one over the density's
+  /// standard deviation, is refitted from EM and polished; the better one is taken, and has a warning when it is the
+  /// refit. 0: no refit.
+  double refit_above = 0.01;
 };
 
 /// Fits of a batch of densities.

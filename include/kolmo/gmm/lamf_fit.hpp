@@ -10,8 +10,8 @@
 #include <filesystem>
 #include <string>
 
-#include <kolmo/gmm/fit_report.hpp>
 #include <kolmo/gmm/lamf.hpp>
+#include <kolmo/gmm/refit.hpp>
 #include <kolmo/io/tree.hpp>
 
 namespace kolmo::gmm {
@@ -34,15 +34,27 @@ inline PreprocessOptions lamf_preparation(const LamfOptions& model, const FitOpt
 namespace detail {
 
 template <PlainTensor V>
+Preprocessed<V> prepare_rows(const V& densities, const Grid& grid, const PreprocessOptions& options,
+                             const std::optional<V>& offsets) {
+  return preprocess(densities, grid, options, offsets);
+}
+template <PlainTensor V>
+Preprocessed<V> prepare_rows(const V& densities, std::span<const double> points, const PreprocessOptions& options,
+                             const std::optional<V>&) {
+  return preprocess(densities, points, options);
+}
+
+/// `Points` is a Grid or a span of points.
+template <PlainTensor V, class Points>
 struct FitLamfChunk {
   const Lamf<V>& model;
   const FitOptions& options;
-  const Grid& grid;
+  const Points& points;
 
   FittedChunk<V> operator()(const V& densities, const std::optional<V>& offsets) const {
     using T = typename V::Scalar;
     FittedChunk<V> fitted;
-    fitted.prepared = preprocess(densities, grid, lamf_preparation(model.options, options), offsets);
+    fitted.prepared = prepare_rows(densities, points, lamf_preparation(model.options, options), offsets);
     fitted.mixture = to_mixture(model(lamf_input(fitted.prepared)));
     fitted.common_iterations = model.options.iterations;
     fitted.warnings = FittedChunk<V>::Integers::uninitialized(Shape{densities.extent(0)});
@@ -65,15 +77,32 @@ struct ConvertScalar {
 }  // namespace detail
 
 /// Fits densities [batch, n] (or [n]) sampled at the points of `grid`, any number from 3 up; `offsets` [batch], if
-/// given, moves the grid row by row. Values need not be normalised. A row that is no density gets a status and
-/// does not disturb the others. The model is not changed, so that threads may share it. Throws ShapeError or
-/// ArgumentError when the arguments do not fit each other.
+/// given, moves the grid row by row. Values need not be normalised. The model's mixtures are polished against the density
+/// at its own points (FitOptions::polish), and where that does not help, EM tries (FitOptions::refit_above). A row that is
+/// no density gets a status and does not disturb the others. The model is not changed, so that threads may share it.
+/// Throws ShapeError or ArgumentError when the arguments do not fit each other.
 template <PlainTensor V>
 FitReport<V> fit(const Lamf<V>& model, const V& densities, const Grid& grid, const FitOptions& options = {},
                  const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
   FitReport<V> report = detail::fit_in_chunks(densities, grid, model.options.components, options, offsets,
-                                              detail::FitLamfChunk<V>{model, options, grid});
+                                              detail::FitLamfChunk<V, Grid>{model, options, grid});
+  detail::finish_learned(report, densities, grid, options, offsets);
   if (options.measures) add_measures(report, densities, grid, options, offsets);
+  return report;
+}
+
+/// The same for densities sampled at increasing points of any spacing. Throws ArgumentError also when the points are not
+/// finite and strictly increasing.
+template <PlainTensor V>
+FitReport<V> fit(const Lamf<V>& model, const V& densities, std::span<const double> points,
+                 const FitOptions& options = {}) {
+  check_points(points, "fit");
+  const std::optional<V> none;
+  FitReport<V> report =
+      detail::fit_in_chunks(densities, static_cast<index_t>(points.size()), model.options.components, options, none,
+                            detail::FitLamfChunk<V, std::span<const double>>{model, options, points});
+  detail::finish_learned(report, densities, points, options, none);
+  if (options.measures) add_measures(report, densities, points, options);
   return report;
 }
 

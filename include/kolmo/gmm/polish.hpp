@@ -21,7 +21,7 @@ namespace kolmo::gmm {
 
 struct PolishOptions {
   /// Most evaluations of the least-squares fit; 0: no polish.
-  int evaluations = 10;
+  int evaluations = 8;
   /// Most evaluations for each of the norms of order 4, 8 and 16; 0: least squares only.
   int minimax = 0;
   /// Largest error of the density, in units of one over its standard deviation, that ends the polish.
@@ -42,6 +42,7 @@ struct PolishReport {
   Integers status;       ///< ok; iteration_limit when evaluations ended it; that given where it is not valid
   Integers evaluations;  ///< evaluations made
   V largest_error;       ///< max_i |f_i - g(z_i)| at the points that matter, in units of one over z
+  V relative_error;      ///< the same times the standard deviation of the density; free of units
 };
 
 namespace detail {
@@ -68,6 +69,7 @@ void run_polish(const V& densities, PolishProblem<typename V::Scalar> problem, c
                         std::to_string(components));
   report.evaluations = PolishReport<V>::Integers::uninitialized(Shape{batch});
   report.largest_error = V::uninitialized(Shape{batch});
+  report.relative_error = V::uninitialized(Shape{batch});
   problem.densities = densities.data();
   problem.count = densities.extent(1);
   problem.components = static_cast<int>(components);
@@ -82,6 +84,7 @@ void run_polish(const V& densities, PolishProblem<typename V::Scalar> problem, c
   problem.means = report.mixture.means.mutable_data();
   problem.deviations = report.mixture.deviations.mutable_data();
   problem.largest_error = report.largest_error.mutable_data();
+  problem.relative_error = report.relative_error.mutable_data();
   problem.evaluated = report.evaluations.mutable_data();
   if (components <= 5)
     kolmo::detail::for_each_item<B>(batch, PolishItem<T, 5>{problem});
@@ -91,7 +94,8 @@ void run_polish(const V& densities, PolishProblem<typename V::Scalar> problem, c
 
 template <PlainTensor V>
 PolishReport<V> polish(const V& given, PolishProblem<typename V::Scalar> problem, const Mixture<V>& start,
-                       const PolishOptions& options, const std::optional<V>& offsets) {
+                       const PolishOptions& options, const std::optional<V>& offsets,
+                       const typename PolishReport<V>::Integers& status) {
   const V densities = as_batch(given, "polish", "densities");
   const index_t batch = densities.extent(0), count = densities.extent(1);
   const Shape shape{batch, start.components()};
@@ -111,7 +115,7 @@ PolishReport<V> polish(const V& given, PolishProblem<typename V::Scalar> problem
   }
   PolishReport<V> report;
   report.mixture = {start.weights.copy(), start.means.copy(), start.deviations.copy()};
-  report.status = PolishReport<V>::Integers::zeros(Shape{batch});
+  report.status = status.has_value() ? status.copy() : PolishReport<V>::Integers::zeros(Shape{batch});
   run_polish(densities, problem, options, report);
   return report;
 }
@@ -119,30 +123,31 @@ PolishReport<V> polish(const V& given, PolishProblem<typename V::Scalar> problem
 }  // namespace detail
 
 /// Polishes mixtures [batch, K] of densities [batch, n] (or [n]) sampled on an equally spaced grid, moved by `offsets`
-/// [batch] if given. Values need not be normalised. A row that is no density, or whose start is not finite, gets a
-/// status and keeps its start. Throws ShapeError, or ArgumentError for impossible options.
+/// [batch] if given. Values need not be normalised. Rows whose `status` (Status as integer, [batch]), if given, is not
+/// valid are left alone. A row that is no density, or whose start is not finite, gets a status and keeps its start.
+/// Throws ShapeError, or ArgumentError for impossible options.
 template <PlainTensor V>
 PolishReport<V> polish(const V& densities, const Grid& grid, const Mixture<V>& start, const PolishOptions& options = {},
-                       const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
+                       const std::optional<std::type_identity_t<V>>& offsets = std::nullopt,
+                       const typename PolishReport<V>::Integers& status = {}) {
   check_grid(grid, "polish");
   detail::PolishProblem<typename V::Scalar> problem{};
   problem.first = grid.first;
   problem.spacing = grid.spacing();
   problem.count = grid.points;
-  return detail::polish<V>(densities, problem, start, options, offsets);
+  return detail::polish<V>(densities, problem, start, options, offsets, status);
 }
 
 /// The same at increasing points of any spacing.
 template <PlainTensor V>
 PolishReport<V> polish(const V& densities, std::span<const double> points, const Mixture<V>& start,
-                       const PolishOptions& options = {}) {
+                       const PolishOptions& options = {}, const typename PolishReport<V>::Integers& status = {}) {
   check_points(points, "polish");
-  const auto stored =
-      Tensor<double, typename V::Backend>::from(points, Shape{static_cast<index_t>(points.size())});
+  const auto stored = Tensor<double, typename V::Backend>::from(points, Shape{static_cast<index_t>(points.size())});
   detail::PolishProblem<typename V::Scalar> problem{};
   problem.points = stored.data();
   problem.count = static_cast<index_t>(points.size());
-  return detail::polish<V>(densities, problem, start, options, std::nullopt);
+  return detail::polish<V>(densities, problem, start, options, std::nullopt, status);
 }
 
 }  // namespace kolmo::gmm

@@ -1,10 +1,11 @@
 #pragma once
 // The second-order polish of one mixture, run one item at a time by a backend (see gmm/polish.hpp). Everything happens
-// in standardised coordinates of the density, so that no constant has units. One evaluation makes a single pass over
-// the points and returns the cost together with the Gauss-Newton matrix; a rejected step wastes the latter, but nothing
-// need be kept per point, so that the number of points has no bound.
+// in standardised coordinates of the density, so that no constant has units. One evaluation makes a pass over the
+// points in chunks; the derivatives of a single chunk are kept for the Gauss-Newton matrix, those of several are
+// computed again, so that the number of points has no bound.
 
 #include <kolmo/core/math.hpp>
+#include <kolmo/gmm/grid.hpp>
 #include <kolmo/gmm/lamf_lanes.hpp>
 #include <kolmo/gmm/mixture_functions.hpp>
 #include <kolmo/gmm/status.hpp>
@@ -35,6 +36,7 @@ struct PolishProblem {
   T* means;
   T* deviations;
   T* largest_error;
+  T* relative_error;
   std::int32_t* evaluated;
 };
 
@@ -67,7 +69,23 @@ struct PolishItem {
   struct Evaluation {
     T cost;
     T largest;
+  };
+
+  /// The order of the norm that is minimised, and the error that counts as one.
+  struct Norm {
+    int power = 2;
+    T inverse_scale = T(1);
+  };
+
+  /// Derivatives and residuals at one chunk of points, and the Gauss-Newton matrix that is summed from them.
+  struct Workspace {
+    alignas(64) T x[max_columns][points_per_chunk];        // by log weight, mean, log deviation; the residual
+    alignas(64) T weighted[max_columns][points_per_chunk];  // the same times the weights of the points
+    alignas(64) T z[points_per_chunk], f[points_per_chunk], g[points_per_chunk];
     T matrix[max_columns][row_length];  // lower triangle of J^T W J; row 3K holds the gradient J^T W r
+    T weight[max_count], amplitude[max_count], mean[max_count], inverse[max_count];
+    T cost[lanes], largest[lanes];
+    int padded;
   };
 
   KOLMO_HD double point(const Target& target, index_t i) const {
@@ -158,108 +176,139 @@ struct PolishItem {
     return log(static_cast<T>(problem.floor_in_spacings * (problem.points[high] - problem.points[low]) * t.inverse_deviation));
   }
 
-  /// Adds `lanes` products of two rows and four columns to the matrix.
-  template <int rows, int columns>
-  KOLMO_HD KOLMO_INLINE static void add_block(const T (*x)[points_per_chunk], int a, int b, int padded, Evaluation& e) {
-    T sum[rows][columns][lanes];
-    for (int r = 0; r < rows; ++r)
-      for (int c = 0; c < columns; ++c)
-        for (int j = 0; j < lanes; ++j) sum[r][c][j] = T(0);
-    for (int i = 0; i < padded; i += lanes)
-      for (int r = 0; r < rows; ++r)
-        for (int c = 0; c < columns; ++c)
-          for (int j = 0; j < lanes; ++j) sum[r][c][j] += x[max_columns + a + r][i + j] * x[b + c][i + j];
-    for (int r = 0; r < rows; ++r)
-      for (int c = 0; c < columns; ++c) e.matrix[a + r][b + c] += sum_lanes(sum[r][c]);
-  }
-
-  /// Cost sum |r / scale|^p scale^2 / points of weights |r / scale|^(p - 2), and what its next step needs.
-  KOLMO_HD void evaluate(const Target& t, const Parameters& p, int power, T inverse_scale, Evaluation& e) const {
-    const int components = problem.components, count = 3 * components;
-    const int columns = (count + 4) / 4 * 4;
-    T weight[max_count], amplitude[max_count], mean[max_count], inverse[max_count];
+  /// Constants of the components.
+  KOLMO_HD void prepare(const Parameters& p, Workspace& w) const {
+    const int components = problem.components;
     T total = T(0);
     for (int k = 0; k < components; ++k) {
-      weight[k] = exp(p.value[k]);
-      total += weight[k];
+      w.weight[k] = exp(p.value[k]);
+      total += w.weight[k];
     }
     for (int k = 0; k < components; ++k) {
-      weight[k] /= total;
-      mean[k] = p.value[components + k];
-      inverse[k] = exp(-p.value[2 * components + k]);
-      amplitude[k] = weight[k] * inverse[k] * T(0.39894228040143267794);
+      w.weight[k] /= total;
+      w.mean[k] = p.value[components + k];
+      w.inverse[k] = exp(-p.value[2 * components + k]);
+      w.amplitude[k] = w.weight[k] * w.inverse[k] * T(0.39894228040143267794);
     }
-    for (int a = 0; a < columns; ++a)
-      for (int b = 0; b < columns; ++b) e.matrix[a][b] = T(0);
-    T cost[lanes], largest[lanes];
-    for (int j = 0; j < lanes; ++j) cost[j] = largest[j] = T(0);
-    // Columns, and the same times the weights of the points.
-    alignas(64) T x[2 * max_columns][points_per_chunk];
-    alignas(64) T z[points_per_chunk], f[points_per_chunk], g[points_per_chunk];
+  }
+
+  /// Columns of the chunk of points that starts at `begin`.
+  KOLMO_HD void differentiate(const Target& t, index_t begin, Workspace& w) const {
+    const int components = problem.components, count = 3 * components;
+    const int n = static_cast<int>(smaller<index_t>(points_per_chunk, t.end - begin));
+    const int padded = (n + lanes - 1) / lanes * lanes;
+    w.padded = padded;
+    const T scale = static_cast<T>(t.density_scale);
+    if (problem.points == nullptr) {
+      const T start = standard(t, begin), step = static_cast<T>(problem.spacing * t.inverse_deviation);
+      for (int i = 0; i < n; ++i) w.z[i] = start + step * static_cast<T>(i);
+    } else {
+      for (int i = 0; i < n; ++i) w.z[i] = standard(t, begin + i);
+    }
+    for (int i = 0; i < n; ++i) w.f[i] = larger(t.row[begin + i], T(0)) * scale;
+    // No component reaches the points that fill the last lanes.
+    for (int i = n; i < padded; ++i) {
+      w.z[i] = T(1e6);
+      w.f[i] = T(0);
+    }
+    for (int i = 0; i < padded; ++i) w.g[i] = T(0);
+    for (int k = 0; k < components; ++k) {
+      T* share = w.x[k];
+      T* by_mean = w.x[components + k];
+      T* by_deviation = w.x[2 * components + k];
+      const T m = w.mean[k], s = w.inverse[k], c = w.amplitude[k];
+      KOLMO_INDEPENDENT
+      for (int i = 0; i < padded; ++i) {
+        const T q = (w.z[i] - m) * s;
+        const T square = q * q;
+        // Beyond twelve deviations a component is nothing; its products must not be subnormal numbers.
+        const T value = square < T(144) ? c * exp(T(-0.5) * smaller(square, T(144))) : T(0);
+        share[i] = value;
+        by_mean[i] = value * q * s;
+        by_deviation[i] = value * (square - T(1));
+        w.g[i] += value;
+      }
+    }
+    for (int i = 0; i < padded; ++i) w.x[count][i] = w.g[i] - w.f[i];
+    for (int k = 0; k < components; ++k) {
+      const T weight = w.weight[k];
+      for (int i = 0; i < padded; ++i) w.x[k][i] -= weight * w.g[i];
+    }
+  }
+
+  /// |r / scale|^(p - 2) for p = 2, 4, 8, 16.
+  KOLMO_HD KOLMO_INLINE static T weight_of(T r, const Norm& norm) {
+    if (norm.power == 2) return T(1);
+    const T u = r * norm.inverse_scale, square = u * u, fourth = square * square;
+    return norm.power == 4 ? square : norm.power == 8 ? square * fourth : fourth * fourth * fourth * square;
+  }
+
+  /// Cost sum_i r_i^2 |r_i / scale|^(p - 2) and largest |r_i|.
+  KOLMO_HD Evaluation evaluate(const Target& t, const Parameters& p, const Norm& norm, Workspace& w) const {
+    prepare(p, w);
+    for (int j = 0; j < lanes; ++j) w.cost[j] = w.largest[j] = T(0);
+    const T* residual = w.x[3 * problem.components];
     for (index_t begin = t.begin; begin < t.end; begin += points_per_chunk) {
-      const int n = static_cast<int>(smaller<index_t>(points_per_chunk, t.end - begin));
-      const int padded = (n + lanes - 1) / lanes * lanes;
-      const T scale = static_cast<T>(t.density_scale);
-      if (problem.points == nullptr) {
-        const T start = standard(t, begin), step = static_cast<T>(problem.spacing * t.inverse_deviation);
-        for (int i = 0; i < n; ++i) z[i] = start + step * static_cast<T>(i);
-      } else {
-        for (int i = 0; i < n; ++i) z[i] = standard(t, begin + i);
-      }
-      for (int i = 0; i < n; ++i) f[i] = larger(t.row[begin + i], T(0)) * scale;
-      // No component reaches the points that fill the last lanes.
-      for (int i = n; i < padded; ++i) {
-        z[i] = T(1e6);
-        f[i] = T(0);
-      }
-      for (int i = 0; i < padded; ++i) g[i] = T(0);
-      for (int k = 0; k < components; ++k) {
-        T* share = x[k];
-        T* by_mean = x[components + k];
-        T* by_deviation = x[2 * components + k];
-        const T m = mean[k], s = inverse[k], c = amplitude[k];
-        KOLMO_INDEPENDENT
-        for (int i = 0; i < padded; ++i) {
-          const T q = (z[i] - m) * s;
-          const T square = q * q;
-          // Beyond twelve deviations a component is nothing; its products must not be subnormal numbers.
-          const T value = square < T(144) ? c * exp(T(-0.5) * smaller(square, T(144))) : T(0);
-          share[i] = value;
-          by_mean[i] = value * q * s;
-          by_deviation[i] = value * (square - T(1));
-          g[i] += value;
-        }
-      }
-      T* residual = x[count];
-      for (int i = 0; i < padded; ++i) residual[i] = g[i] - f[i];
-      for (int k = 0; k < components; ++k) {
-        const T w = weight[k];
-        for (int i = 0; i < padded; ++i) x[k][i] -= w * g[i];
-      }
-      for (int a = count + 1; a < columns; ++a)
-        for (int i = 0; i < padded; ++i) x[a][i] = T(0);
-      for (int i = 0; i < padded; i += lanes) {
+      differentiate(t, begin, w);
+      for (int i = 0; i < w.padded; i += lanes) {
         for (int j = 0; j < lanes; ++j) {
           const T r = residual[i + j];
-          const T u = r * inverse_scale, square = u * u, fourth = square * square;
-          const T w = power == 2 ? T(1) : power == 4 ? square : power == 8 ? square * fourth : fourth * fourth * fourth * square;
-          g[i + j] = w;
-          cost[j] += w * r * r;
-          largest[j] = larger(largest[j], abs(r));
+          w.cost[j] += weight_of(r, norm) * r * r;
+          w.largest[j] = larger(w.largest[j], abs(r));
         }
       }
-      for (int a = 0; a < columns; ++a)
-        for (int i = 0; i < padded; ++i) x[max_columns + a][i] = x[a][i] * g[i];
-      for (int a = 0; a < columns; a += 2)
-        for (int b = 0; b <= a; b += 4) add_block<2, 4>(x, a, b, padded, e);
     }
-    e.cost = sum_lanes(cost);
-    e.largest = T(0);
-    for (int j = 0; j < lanes; ++j) e.largest = larger(e.largest, largest[j]);
+    Evaluation e{sum_lanes(w.cost), T(0)};
+    for (int j = 0; j < lanes; ++j) e.largest = larger(e.largest, w.largest[j]);
+    return e;
+  }
+
+  /// Adds the products of four rows and two columns over a chunk. Half as many lanes as elsewhere: the sums of the
+  /// eight products then stay in registers.
+  KOLMO_HD KOLMO_INLINE static void add_block(Workspace& w, const T (*weighted)[points_per_chunk], int a, int b) {
+    constexpr int rows = 4, columns = 2, width = 16;
+    T sum[rows][columns][width];
+    for (int r = 0; r < rows; ++r)
+      for (int c = 0; c < columns; ++c)
+        for (int j = 0; j < width; ++j) sum[r][c][j] = T(0);
+    for (int i = 0; i < w.padded; i += width)
+      for (int r = 0; r < rows; ++r)
+        for (int c = 0; c < columns; ++c)
+          for (int j = 0; j < width; ++j) sum[r][c][j] += weighted[a + r][i + j] * w.x[b + c][i + j];
+    for (int r = 0; r < rows; ++r) {
+      for (int c = 0; c < columns; ++c) {
+        T eight[8], four[4];
+        for (int j = 0; j < 8; ++j) eight[j] = sum[r][c][j] + sum[r][c][j + 8];
+        for (int j = 0; j < 4; ++j) four[j] = eight[j] + eight[j + 4];
+        w.matrix[a + r][b + c] += (four[0] + four[2]) + (four[1] + four[3]);
+      }
+    }
+  }
+
+  /// The matrix at parameters that were the last to be evaluated.
+  KOLMO_HD void assemble(const Target& t, const Norm& norm, Workspace& w) const {
+    const int count = 3 * problem.components, columns = (count + 4) / 4 * 4;
+    for (int a = 0; a < columns; ++a)
+      for (int b = 0; b < columns; ++b) w.matrix[a][b] = T(0);
+    // One chunk is still there.
+    const bool kept = t.end - t.begin <= points_per_chunk;
+    for (index_t begin = t.begin; begin < t.end; begin += points_per_chunk) {
+      if (!kept) differentiate(t, begin, w);
+      for (int a = count + 1; a < columns; ++a)
+        for (int i = 0; i < w.padded; ++i) w.x[a][i] = T(0);
+      if (norm.power > 2) {
+        for (int i = 0; i < w.padded; ++i) w.g[i] = weight_of(w.x[count][i], norm);
+        for (int a = 0; a < columns; ++a)
+          for (int i = 0; i < w.padded; ++i) w.weighted[a][i] = w.x[a][i] * w.g[i];
+      }
+      const T (*weighted)[points_per_chunk] = norm.power > 2 ? w.weighted : w.x;
+      for (int a = 0; a < columns; a += 4)
+        for (int b = 0; b < a + 4; b += 2) add_block(w, weighted, a, b);
+    }
   }
 
   /// Solves (matrix + damping) step = -gradient with frozen parameters held; false when the matrix is not positive.
-  KOLMO_HD bool solve(const Evaluation& e, T damping, const bool* frozen, T* step) const {
+  KOLMO_HD bool solve(const Workspace& w, T damping, const bool* frozen, T* step) const {
     const int count = 3 * problem.components;
     const int padded = (count + 16) / 16 * 16;
     // Rows of the augmented system: entry `count` is the right-hand side.
@@ -271,9 +320,9 @@ struct PolishItem {
         row[a][a] = T(1);
         continue;
       }
-      for (int b = a; b < count; ++b) row[a][b] = frozen[b] ? T(0) : e.matrix[b][a];
+      for (int b = a; b < count; ++b) row[a][b] = frozen[b] ? T(0) : w.matrix[b][a];
       row[a][a] += damping;
-      row[a][count] = -e.matrix[count][a];
+      row[a][count] = -w.matrix[count][a];
     }
     for (int a = 0; a < count; ++a) {
       if (!(row[a][a] > T(0))) return false;
@@ -309,20 +358,26 @@ struct PolishItem {
   static constexpr double most_log_deviation = 1.0986122886681098;
 
   /// Levenberg-Marquardt until the gain is small; returns whether it ended before its evaluations did.
-  KOLMO_HD bool descend(const Target& t, Parameters& p, Evaluation& now, int power, int most, int& evaluated) const {
+  KOLMO_HD bool descend(const Target& t, Parameters& p, Evaluation& now, int power, int most, int& evaluated,
+                        Workspace& w) const {
     const int components = problem.components, count = 3 * components;
-    const T inverse_scale = now.largest > T(0) ? T(1) / now.largest : T(1);
-    if (power > 2) evaluate(t, p, power, inverse_scale, now);
-    T damping = problem.damping, growth = T(2);
-    const T curvature = static_cast<T>(power - 1);
-    Evaluation next;
-    for (int evaluation = 0; evaluation < most;) {
+    Norm norm;
+    if (power > 2) {
+      norm = {power, now.largest > T(0) ? T(1) / now.largest : T(1)};
+      now = evaluate(t, p, norm, w);
+    }
+    T damping = problem.damping, growth = T(2), top = T(0);
+    bool moved = true;
+    for (int evaluation = 0; evaluation < most; ++evaluation) {
       if (!(now.largest > problem.tolerance)) return true;
+      if (moved) {
+        assemble(t, norm, w);
+        top = T(0);
+        for (int a = 0; a < count; ++a) top = larger(top, w.matrix[a][a]);
+      }
       bool frozen[max_parameters];
-      T top = T(0);
       for (int a = 0; a < count; ++a) {
-        const T slope = now.matrix[count][a];
-        top = larger(top, now.matrix[a][a]);
+        const T slope = w.matrix[count][a];
         frozen[a] = false;
         if (a < components) {
           frozen[a] = p.value[a] <= T(least_log_weight) && slope > T(0);
@@ -333,25 +388,24 @@ struct PolishItem {
         }
       }
       T step[max_parameters];
-      if (!solve(now, damping * top, frozen, step)) {
-        damping *= growth;
-        growth *= T(2);
-        if (damping > T(1e6)) return true;
-        continue;
+      while (!solve(w, damping * top, frozen, step)) {
+        damping *= T(10);
+        if (!(damping < T(1e6))) return true;
       }
       Parameters trial;
       T predicted = T(0);
       for (int a = 0; a < count; ++a) {
-        const T s = step[a] / curvature;
-        predicted += s * (damping * top * step[a] - now.matrix[count][a]);
+        // The curvature of |r|^p is p - 1 times that of its Gauss-Newton model.
+        const T s = step[a] / static_cast<T>(power - 1);
+        predicted += s * (damping * top * step[a] - w.matrix[count][a]);
         const T most_step = a < components ? T(3) : T(1);
         trial.value[a] = p.value[a] + larger(-most_step, smaller(most_step, s));
       }
       bound(t, trial);
-      evaluate(t, trial, power, inverse_scale, next);
-      ++evaluation;
+      const Evaluation next = evaluate(t, trial, norm, w);
       ++evaluated;
-      if (next.cost < now.cost) {
+      moved = next.cost < now.cost;
+      if (moved) {
         const T gain = now.cost - next.cost;
         const bool settled = gain < problem.gain * now.cost;
         const T surprise = 2 * gain / larger(predicted, T(1e-30)) - 1;
@@ -363,7 +417,7 @@ struct PolishItem {
       } else {
         damping *= growth;
         growth *= T(2);
-        if (damping > T(1e4)) return true;
+        if (!(damping < T(1e4))) return true;
       }
     }
     return false;
@@ -371,7 +425,7 @@ struct PolishItem {
 
   KOLMO_HD void operator()(index_t item) const {
     problem.evaluated[item] = 0;
-    problem.largest_error[item] = T(0);
+    problem.largest_error[item] = problem.relative_error[item] = T(0);
     if (!is_valid(static_cast<Status>(problem.status[item]))) return;
     const int components = problem.components;
     const index_t offset = item * components;
@@ -389,16 +443,19 @@ struct PolishItem {
           log(static_cast<T>(static_cast<double>(problem.deviations[offset + k]) * t.inverse_deviation));
     }
     bound(t, p);
-    Evaluation now;
+    Workspace w;
+    Evaluation now = evaluate(t, p, Norm{}, w);
     int evaluated = 1;
-    evaluate(t, p, 2, T(1), now);
-    if (!is_finite(now.cost)) return;
-    bool settled = descend(t, p, now, 2, problem.evaluations - 1, evaluated);
+    if (!is_finite(now.cost)) {
+      problem.status[item] = static_cast<std::int32_t>(Status::broken_fit);
+      return;
+    }
+    const bool settled = descend(t, p, now, 2, problem.evaluations - 1, evaluated, w);
     if (problem.minimax > 0)
       for (int power = 4; power <= 16; power *= 2) {
-        Parameters best = p;
+        const Parameters best = p;
         const T before = now.largest;
-        descend(t, p, now, power, problem.minimax, evaluated);
+        descend(t, p, now, power, problem.minimax, evaluated, w);
         if (!(now.largest < before)) {
           p = best;
           now.largest = before;
@@ -415,6 +472,7 @@ struct PolishItem {
     }
     sort_by_mean(problem.weights + offset, problem.means + offset, problem.deviations + offset, components);
     problem.largest_error[item] = static_cast<T>(static_cast<double>(now.largest) * t.inverse_deviation);
+    problem.relative_error[item] = now.largest;
     problem.evaluated[item] = evaluated;
     problem.status[item] = static_cast<std::int32_t>(settled ? Status::ok : Status::iteration_limit);
   }
