@@ -148,9 +148,9 @@ double seconds_alone(const gmm::Preprocessed<V>& prepared, const gmm::EmOptions&
   const V points = kolmo::slice(prepared.points, 0, row, row + 1).contiguous();
   double least = 1;
   for (int i = 0; i < 3; ++i)
-    least = std::min(least, measure::detail::time_of(
-                                [&] { benchmark::DoNotOptimize(gmm::fit_em(masses, points, options).status.data()); },
-                                1));
+    least =
+        std::min(least, measure::detail::time_of(
+                            [&] { benchmark::DoNotOptimize(gmm::fit_em(masses, points, options).status.data()); }, 1));
   return least;
 }
 
