@@ -95,8 +95,8 @@ TEST_CASE("acceleration reaches the accuracy of plain EM in a fraction of its it
 
 TEST_CASE("a fixed point of EM is one of the accelerated iteration, which finds it sooner", "[gmm][em]") {
   // A mixture of two is its own best fit up to the rounding of sums.
-  const Double f = sampled<Double>(
-      [](double z) { return 0.3 * normal_density(z, -1.0, 0.8) + 0.7 * normal_density(z, 1.0, 1.1); });
+  const Double f =
+      sampled<Double>([](double z) { return 0.3 * normal_density(z, -1.0, 0.8) + 0.7 * normal_density(z, 1.0, 1.1); });
   EmOptions options = with(Acceleration::none, 1e-15, 100000);
   options.components = 2;
   const auto plain = fit_em(f, grid_of<Double>(), options);

@@ -49,7 +49,6 @@ TEST_CASE("G-14: EM from a learned start does not destroy it", "[gmm][em]") {
   CHECK(summarize(polished.measures->density_error).mean < summarize(learned.measures->density_error).mean);
   // Also with a floor in units of the input that is far too low: it is raised to half a spacing.
   em.deviation_floor = 1e-4;
-  const auto raised =
-      gmm::fit(em, set.densities, set.grid, EmGiven<Double>{learned.mixture}, measured(), set.offsets);
+  const auto raised = gmm::fit(em, set.densities, set.grid, EmGiven<Double>{learned.mixture}, measured(), set.offsets);
   for (double narrowest : raised.measures->narrowest.to_vector()) CHECK(narrowest >= 0.5 * (1.0 - 1e-9));
 }

@@ -30,10 +30,9 @@ EmOptions components(int count) {
 TEST_CASE("points that do not increase are refused, by an error or by the status of their row", "[gmm][em]") {
   const std::vector<double> f{0.1, 0.3, 0.4, 0.3, 0.1}, good{0.0, 1.0, 2.0, 3.0, 4.0};
   const EmOptions em = components(2);
-  for (const std::vector<double>& points : {std::vector<double>{0.0, 1.0, 1.0, 2.0, 3.0},
-                                            std::vector<double>{0.0, 2.0, 1.0, 3.0, 4.0},
-                                            std::vector<double>{0.0, 1.0, no_number, 3.0, 4.0},
-                                            std::vector<double>{4.0, 3.0, 2.0, 1.0, 0.0}}) {
+  for (const std::vector<double>& points :
+       {std::vector<double>{0.0, 1.0, 1.0, 2.0, 3.0}, std::vector<double>{0.0, 2.0, 1.0, 3.0, 4.0},
+        std::vector<double>{0.0, 1.0, no_number, 3.0, 4.0}, std::vector<double>{4.0, 3.0, 2.0, 1.0, 0.0}}) {
     CHECK_THROWS_AS(gmm::fit(em, Double::from(f), points), ArgumentError);
     CHECK_THROWS_AS(evaluate(Double::from(f), points, Mixture<Double>{}), ArgumentError);
     std::vector<double> both = points;

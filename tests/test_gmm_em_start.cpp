@@ -47,8 +47,8 @@ TEST_CASE("every start has a name, and the name gives it back", "[gmm][em]") {
   CHECK(names.size() == em_start_kinds);
   CHECK(acceleration_of_name("none") == Acceleration::none);
   CHECK(acceleration_of_name(name_of(Acceleration::anderson)) == Acceleration::anderson);
-  CHECK_THROWS_WITH(em_start_of_name("quantiles"), Catch::Contains("quantile, random, qmi, wqmi, kmeans") &&
-                                                       Catch::Contains("\"quantiles\""));
+  CHECK_THROWS_WITH(em_start_of_name("quantiles"),
+                    Catch::Contains("quantile, random, qmi, wqmi, kmeans") && Catch::Contains("\"quantiles\""));
   CHECK_THROWS_AS(acceleration_of_name(""), ArgumentError);
 }
 
@@ -100,8 +100,7 @@ TEST_CASE("wqmi describes the two parts of a maximum by themselves", "[gmm][em]"
     first += g * z;
   }
   const auto weights = report.mixture.weights.to_vector(), means = report.mixture.means.to_vector();
-  const std::size_t k = static_cast<std::size_t>(
-      std::min_element(weights.begin(), weights.end()) - weights.begin());
+  const std::size_t k = static_cast<std::size_t>(std::min_element(weights.begin(), weights.end()) - weights.begin());
   CHECK(weights[k] == Approx(0.146665086).epsilon(1e-6));
   CHECK(means[k] == Approx(first / mass).epsilon(1e-9));
   CHECK(mean(report.mixture).item() == Approx(1.071900520).margin(5e-3));
@@ -130,10 +129,12 @@ TEST_CASE("the parts of a maximum sum to its density, on grids, offsets and poin
   std::vector<double> points;
   for (index_t i = 0; i < 96; ++i) points.push_back(set.grid[i] + set.offsets.to_vector()[0]);
   const auto row = winner_parts<Double>(Tensor<double, Cpu>::from(
-      [&] {
-        const auto all = set.parameters.to_vector();
-        return std::vector<double>(all.begin(), all.begin() + 5);
-      }(), Shape{1, 5}), points);
+                                            [&] {
+                                              const auto all = set.parameters.to_vector();
+                                              return std::vector<double>(all.begin(), all.begin() + 5);
+                                            }(),
+                                            Shape{1, 5}),
+                                        points);
   CHECK(largest_difference(row.x, row_of(parts.x, 0).reshaped(Shape{1, 96})) < 1e-12);
   CHECK_THROWS_AS(winner_parts<Double>(Tensor<double, Cpu>::zeros(Shape{2, 4}), Grid{}), ShapeError);
 }

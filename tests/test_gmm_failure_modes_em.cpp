@@ -112,11 +112,13 @@ TEST_CASE("G-16: after a failed network start the fit is that of the fallback, a
   CHECK(describe_warnings(report.warnings.to_vector()[0]) == "another start than asked for");
   for (std::size_t b = 1; b < 6; ++b) CHECK_FALSE(warned(report, b, Warning::fallback_start));
   // The first row is bit for bit that of k-means++, the others are those of the given mixture.
-  const auto kmeans = gmm::fit([&] {
-    EmOptions o = em;
-    o.start = EmStartKind::kmeans;
-    return o;
-  }(), set.densities, set.grid);
+  const auto kmeans = gmm::fit(
+      [&] {
+        EmOptions o = em;
+        o.start = EmStartKind::kmeans;
+        return o;
+      }(),
+      set.densities, set.grid);
   CHECK(row_of(report.mixture.means, 0).to_vector() == row_of(kmeans.mixture.means, 0).to_vector());
   CHECK(row_of(report.mixture.weights, 0).to_vector() == row_of(kmeans.mixture.weights, 0).to_vector());
   CHECK(report.iterations.to_vector()[0] == kmeans.iterations.to_vector()[0]);

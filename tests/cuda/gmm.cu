@@ -1,5 +1,5 @@
 // The per-density algorithms of the mixtures as kernels.
-#include <kolmo/gmm/em.hpp>
+#include <kolmo/gmm/em_fit.hpp>
 #include <kolmo/gmm/foreign.hpp>
 #include <kolmo/gmm/metrics.hpp>
 #include <kolmo/gmm/preprocess.hpp>
@@ -15,7 +15,10 @@ __global__ void each(F f, kolmo::index_t count) {
 
 template __global__ void each(EmItem<float, 8>, kolmo::index_t);
 template __global__ void each(EmItem<double, em_max_components>, kolmo::index_t);
+template __global__ void each(WinnerItem<float>, kolmo::index_t);
 template __global__ void each(AcceptLimit, kolmo::index_t);
+template __global__ void each(EmInputItem<float>, kolmo::index_t);
+template __global__ void each(FallbackItem, kolmo::index_t);
 template __global__ void each(PreprocessItem<float>, kolmo::index_t);
 template __global__ void each(PreprocessItem<double>, kolmo::index_t);
 template __global__ void each(V5Item<float>, kolmo::index_t);

@@ -30,8 +30,8 @@ struct EmOptions {
   double deviation_floor = 0.0;
   /// What EM begins with. custom, mdn and lamf need a given mixture, wqmi the parts of a maximum (EmGiven).
   EmStartKind start = EmStartKind::quantile;
-  /// Number of runs from different starts; the one with the largest likelihood wins. The first has no noise. Starts that
-  /// would repeat themselves run once: mdn, lamf, and others without noise.
+  /// Number of runs from different starts; the one with the largest likelihood wins. The first has no noise. Starts
+  /// that would repeat themselves run once: mdn, lamf, and others without noise.
   int starts = 1;
   /// Noise of the means of further quantile starts, in standard deviations of the density.
   double noise = 0.05;
@@ -188,8 +188,8 @@ EmFit<V> fit_em(const V& masses_given, const V& points_given, const EmOptions& o
 }  // namespace detail
 
 /// Fits mixtures to masses [batch, N] (or [N]) at points [N] (or [batch, N]), increasing. Masses need not be
-/// normalised. A bad row (NaN, infinity, negative mass, no mass, points that do not increase) gets a status and does not
-/// disturb the others. Throws ShapeError, or ArgumentError for impossible options.
+/// normalised. A bad row (NaN, infinity, negative mass, no mass, points that do not increase) gets a status and does
+/// not disturb the others. Throws ShapeError, or ArgumentError for impossible options.
 template <PlainTensor V>
 EmFit<V> fit_em(const V& masses, const V& points, const EmOptions& options = {}) {
   return detail::fit_em<V>(masses, points, options, EmGiven<V>{});

@@ -114,12 +114,12 @@ struct AndersonHistory {
 template <class T, int max_components>
 struct EmIteration : EmStep<T, max_components> {
   using Step = EmStep<T, max_components>;
+  using Step::problem;
   using typename Step::Constants;
   using typename Step::Density;
   using typename Step::Parameters;
   using typename Step::Points;
   using typename Step::Sums;
-  using Step::problem;
   using History = AndersonHistory<T, 3 * max_components>;
 
   /// Parameters as the vector x; whole groups of 8 components, so that logarithms vectorise.

@@ -113,9 +113,8 @@ struct FitEmChunk {
     const Shape per_item{batch}, per_point = densities.shape();
     FittedChunk<V> fitted;
     Preprocessed<V>& p = fitted.prepared;
-    p = {V::uninitialized(per_point), V::uninitialized(per_point),
-         V::uninitialized(per_item),  V::uninitialized(per_item),
-         V::uninitialized(per_item),  V::uninitialized(per_item),
+    p = {V::uninitialized(per_point), V::uninitialized(per_point),      V::uninitialized(per_item),
+         V::uninitialized(per_item),  V::uninitialized(per_item),       V::uninitialized(per_item),
          V::uninitialized(per_item),  Integers::uninitialized(per_item)};
     PreprocessProblem<T> problem{};
     problem.densities = densities.data();
@@ -150,8 +149,8 @@ struct FitEmChunk {
     fitted.status = em_fit.status;
     fitted.iterations = em_fit.iterations;
     fitted.warnings = Integers::uninitialized(per_item);
-    V::Backend::for_each(batch, FallbackItem{em_fit.start.data(), static_cast<std::int32_t>(em.start),
-                                             fitted.warnings.mutable_data()});
+    V::Backend::for_each(
+        batch, FallbackItem{em_fit.start.data(), static_cast<std::int32_t>(em.start), fitted.warnings.mutable_data()});
     return fitted;
   }
 };
@@ -174,15 +173,14 @@ void check_given(const EmGiven<V>& given, const Shape& densities, int components
 }  // namespace detail
 
 /// Fits densities [batch, n] (or [n]) sampled at the points of `grid`, any number from 3 up; `offsets` [batch], if
-/// given, moves the grid row by row. Values need not be normalised. `given` is what em.start needs, such as the mixtures
-/// of another fitter's report, in units of the input. A row that is no density gets a status and does not disturb the
-/// others; `iteration_limit` is a fit that had not converged. A row whose start could not be made is fitted from another
-/// and gets the warning fallback_start; only a bad custom start is a status. Throws ShapeError or ArgumentError when the
-/// arguments do not fit each other.
+/// given, moves the grid row by row. Values need not be normalised. `given` is what em.start needs, such as the
+/// mixtures of another fitter's report, in units of the input. A row that is no density gets a status and does not
+/// disturb the others; `iteration_limit` is a fit that had not converged. A row whose start could not be made is fitted
+/// from another and gets the warning fallback_start; only a bad custom start is a status. Throws ShapeError or
+/// ArgumentError when the arguments do not fit each other.
 template <PlainTensor V>
 FitReport<V> fit(const EmOptions& em, const V& densities, const Grid& grid, const EmGiven<V>& given,
-                 const FitOptions& options = {},
-                 const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
+                 const FitOptions& options = {}, const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
   detail::check_given(given, densities.shape(), em.components);
   index_t next = 0;
   const Tensor<double, typename V::Backend> no_points;
@@ -201,8 +199,8 @@ FitReport<V> fit(const EmOptions& em, const V& densities, const Grid& grid, cons
   return fit(em, densities, grid, EmGiven<V>{}, options, offsets);
 }
 
-/// The same for densities sampled at increasing points of any spacing. Throws ArgumentError also when the points are not
-/// finite and strictly increasing.
+/// The same for densities sampled at increasing points of any spacing. Throws ArgumentError also when the points are
+/// not finite and strictly increasing.
 template <PlainTensor V>
 FitReport<V> fit(const EmOptions& em, const V& densities, std::span<const double> points, const EmGiven<V>& given,
                  const FitOptions& options = {}) {

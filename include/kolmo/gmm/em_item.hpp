@@ -10,10 +10,10 @@ namespace kolmo::gmm::detail {
 template <class T, int max_components>
 struct EmItem : EmIteration<T, max_components> {
   using Iteration = EmIteration<T, max_components>;
+  using Iteration::problem;
   using typename Iteration::Density;
   using typename Iteration::Parameters;
   using typename Iteration::Points;
-  using Iteration::problem;
 
   KOLMO_HD void operator()(index_t item) const {
     const int components = problem.components;

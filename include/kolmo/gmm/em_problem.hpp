@@ -34,8 +34,8 @@ struct EmProblem {
   T variance_noise;  // of variances of a given start, relative
   T density_noise;   // of values of the density, relative
   Key key;
-  index_t first_item;        // of the batch in what the caller fits
-  const T* start_weights;    // null without a given mixture
+  index_t first_item;      // of the batch in what the caller fits
+  const T* start_weights;  // null without a given mixture
   const T* start_means;
   const T* start_deviations;
   const T* winner_x;  // null when the parts of a maximum are not known
@@ -92,9 +92,9 @@ struct EmRow {
     T total;  // of the masses as given
     T mean;
     T variance;
-    T spacing;         // zero when the points are not equally spaced
-    T negligible;      // masses below are taken as zero
-    T deviation;       // the unit in which densities are summed
+    T spacing;     // zero when the points are not equally spaced
+    T negligible;  // masses below are taken as zero
+    T deviation;   // the unit in which densities are summed
     T log_deviation;
     index_t begin, end;  // the points that are not negligible lie in [begin, end)
     Status status;

@@ -3,13 +3,13 @@
 // the fit reports: a mixture density network to k-means++, the learned fitter and the parts of a maximum to quantiles,
 // k-means++ to the parts of the maximum, where they are known, and else to quantiles.
 
-#include <kolmo/gmm/em_problem.hpp>
+#include <kolmo/gmm/em_kmeans.hpp>
 #include <kolmo/gmm/em_qmi.hpp>
 
 namespace kolmo::gmm::detail {
 
 template <class T, int max_components>
-struct EmStart : EmRow<T> {
+struct EmStart : EmKmeans<T, max_components> {
   using typename EmRow<T>::Density;
   using Parameters = EmParameters<T, max_components>;
   using EmRow<T>::problem;
@@ -64,7 +64,7 @@ struct EmStart : EmRow<T> {
       case EmStartKind::wqmi:
         return winner_bins(item, start, d, p);
       case EmStartKind::kmeans:
-        return kmeans_start(key_of(item, start), d, p);
+        return this->kmeans_start(key_of(item, start), d, p);
       case EmStartKind::custom:
       case EmStartKind::mdn:
       case EmStartKind::lamf:
@@ -125,8 +125,8 @@ struct EmStart : EmRow<T> {
       if (!is_finite(weight) || !is_finite(mean) || !is_finite(variance)) return Status::non_finite;
       if (start > 0) {
         mean += problem.given_noise * sqrt(d.variance) * normal<T>(key, static_cast<std::uint64_t>(k));
-        variance *= larger(T(0), T(1) + problem.variance_noise *
-                                            normal<T>(key, static_cast<std::uint64_t>(components + k)));
+        variance *=
+            larger(T(0), T(1) + problem.variance_noise * normal<T>(key, static_cast<std::uint64_t>(components + k)));
       }
       p.weight[k] = larger(weight, T(0));
       p.mean[k] = mean;
@@ -140,10 +140,10 @@ struct EmStart : EmRow<T> {
 
   KOLMO_HD Status quantile_bins(index_t item, int start, const Density& d, Parameters& p) const {
     const SampledRow<T> row{
-        d.masses, d.points, problem.count, true, start > 0 ? static_cast<double>(problem.density_noise) : 0.0,
+        d.masses,           d.points, problem.count, true, start > 0 ? static_cast<double>(problem.density_noise) : 0.0,
         key_of(item, start)};
     add_bins(d, row, 0, problem.components, 1.0, p);
-    normalise(p);
+    this->normalise(p);
     return Status::ok;
   }
 
@@ -162,73 +162,7 @@ struct EmStart : EmRow<T> {
     const int first = larger(1, smaller(components - 1, rounded_to_even(components * (of_x / total))));
     add_part(d, x, 0, first, of_x / total, p);
     add_part(d, y, first, components - first, of_y / total, p);
-    normalise(p);
-    return Status::ok;
-  }
-
-  /// Arthur and Vassilvitskii (2007), weighted by the masses, then at most 20 of Lloyd's iterations. The centres stay
-  /// sorted, so that clusters are runs of points. There is no such start with fewer points with mass than components.
-  KOLMO_HD Status kmeans_start(Key key, const Density& d, Parameters& p) const {
-    const int components = problem.components;
-    T* centre = p.mean;
-    for (int k = 0; k < components; ++k) {
-      const T target_unit = uniform<T>(key, static_cast<std::uint64_t>(k));
-      T total = d.total;
-      if (k > 0) {
-        total = T(0);
-        for (index_t i = 0; i < problem.count; ++i) total += d.masses[i] * squared_distance(d.points[i], centre, k);
-      }
-      if (!(total > T(0))) return Status::zero_mass;
-      T reached = T(0);
-      index_t chosen = -1;
-      for (index_t i = 0; i < problem.count && (chosen < 0 || reached < target_unit * total); ++i) {
-        const T part = d.masses[i] * (k > 0 ? squared_distance(d.points[i], centre, k) : T(1));
-        if (part > T(0)) chosen = i;
-        reached += part;
-      }
-      insert(d.points[chosen], centre, k);
-    }
-    T mass[max_components], first[max_components], second[max_components];
-    for (int round = 0; round < 20; ++round) {
-      clusters(d, centre, mass, first, second);
-      T largest_shift = T(0);
-      int empty = -1;
-      for (int k = 0; k < components; ++k) {
-        if (!(mass[k] > T(0))) {
-          empty = k;
-          continue;
-        }
-        const T shift = first[k] / mass[k];
-        centre[k] += shift;
-        largest_shift = larger(largest_shift, abs(shift));
-      }
-      if (empty >= 0) {
-        // The point that the centres serve worst.
-        index_t worst = -1;
-        T worst_cost = T(0);
-        for (index_t i = 0; i < problem.count; ++i) {
-          const T cost = d.masses[i] * squared_distance(d.points[i], centre, components);
-          if (cost > worst_cost) {
-            worst_cost = cost;
-            worst = i;
-          }
-        }
-        if (worst < 0) return Status::zero_mass;
-        for (int k = empty; k + 1 < components; ++k) centre[k] = centre[k + 1];
-        insert(d.points[worst], centre, components - 1);
-      } else if (!(largest_shift > T(1e-6) * d.deviation)) {
-        break;
-      }
-    }
-    clusters(d, centre, mass, first, second);
-    for (int k = 0; k < components; ++k) {
-      const bool some = mass[k] > T(0);
-      const T shift = some ? first[k] / mass[k] : T(0);
-      p.weight[k] = mass[k];
-      p.variance[k] = (some ? larger(second[k] / mass[k] - shift * shift, T(0)) : T(0)) +
-                      this->variance_floor(d, centre[k]);
-    }
-    normalise(p);
+    this->normalise(p);
     return Status::ok;
   }
 
@@ -238,12 +172,6 @@ struct EmStart : EmRow<T> {
     p.weight[k] = T(1) / T(problem.components);
     p.mean[k] = mean;
     p.variance[k] = larger(d.variance, this->variance_floor(d, mean));
-  }
-
-  KOLMO_HD void normalise(Parameters& p) const {
-    T total = T(0);
-    for (int k = 0; k < problem.components; ++k) total += p.weight[k];
-    for (int k = 0; k < problem.components; ++k) p.weight[k] /= total;
   }
 
   KOLMO_HD void add_bins(const Density& d, const SampledRow<T>& row, int first, int count, double scale,
@@ -273,33 +201,6 @@ struct EmStart : EmRow<T> {
     const int below = static_cast<int>(x);
     const double rest = x - below;
     return rest > 0.5 || (rest == 0.5 && below % 2 == 1) ? below + 1 : below;
-  }
-
-  KOLMO_HD static T squared_distance(T z, const T* centre, int count) {
-    T least = square(z - centre[0]);
-    for (int k = 1; k < count; ++k) least = smaller(least, square(z - centre[k]));
-    return least;
-  }
-
-  /// Puts a value among `count` sorted ones.
-  KOLMO_HD static void insert(T value, T* sorted, int count) {
-    int k = count;
-    for (; k > 0 && sorted[k - 1] > value; --k) sorted[k] = sorted[k - 1];
-    sorted[k] = value;
-  }
-
-  /// Masses of the clusters about sorted centres, and their first and second moments about the centre.
-  KOLMO_HD void clusters(const Density& d, const T* centre, T* mass, T* first, T* second) const {
-    for (int k = 0; k < problem.components; ++k) mass[k] = first[k] = second[k] = T(0);
-    int k = 0;
-    for (index_t i = 0; i < problem.count; ++i) {
-      const T z = d.points[i];
-      while (k + 1 < problem.components && abs(z - centre[k + 1]) < abs(z - centre[k])) ++k;
-      const T w = d.masses[i], t = z - centre[k];
-      mass[k] += w;
-      first[k] += w * t;
-      second[k] += w * t * t;
-    }
   }
 };
 

@@ -41,6 +41,7 @@ struct EmStep : EmRow<T> {
   using Constants = EmConstants<T>;
   using EmRow<T>::problem;
 
+  // Loops over lanes stay loops: g++ unrolls them before it vectorises, and then shuffles single values.
   static constexpr int lanes = 16;
   static constexpr int chunk = 128;
 
@@ -120,12 +121,13 @@ struct EmStep : EmRow<T> {
     alignas(64) T least[lanes];
     KOLMO_ROLLED
     for (int j = 0; j < lanes; ++j) least[j] = Constants::least_sum;
-    for (int i = 0; i < padded; i += lanes)
+    for (int i = 0; i < padded; i += lanes) {
       KOLMO_ROLLED
       for (int j = 0; j < lanes; ++j) {
         const T value = points.mass[i + j] > T(0) ? s.sum[i + j] : Constants::least_sum;
         least[j] = value < least[j] ? value : least[j];
       }
+    }
     bool good = true;
     KOLMO_ROLLED
     for (int j = 0; j < lanes; ++j) good = good && least[j] >= Constants::least_sum;
@@ -184,9 +186,10 @@ struct EmStep : EmRow<T> {
       s.log_sum[i] *= points.mass[i];
       share[i] = points.mass[i] / share[i];
     }
-    for (int i = 0; i < padded; i += lanes)
+    for (int i = 0; i < padded; i += lanes) {
       KOLMO_ROLLED
       for (int j = 0; j < lanes; ++j) lane.likelihood[j] += s.log_sum[i + j];
+    }
     for (int k = 0; k < problem.components; ++k) {
       const T mean = p.mean[k];
       const T* source = s.value[k];
@@ -221,9 +224,10 @@ struct EmStep : EmRow<T> {
     Lanes lane;
     KOLMO_ROLLED
     for (int j = 0; j < lanes; ++j) lane.likelihood[j] = T(0);
-    for (int k = 0; k < problem.components; ++k)
+    for (int k = 0; k < problem.components; ++k) {
       KOLMO_ROLLED
       for (int j = 0; j < lanes; ++j) lane.mass[k][j] = lane.first[k][j] = lane.second[k][j] = T(0);
+    }
     if (one_chunk(d)) {
       accumulate(d, p, points, lane);
     } else {

@@ -204,8 +204,8 @@ struct FittedChunk {
   index_t common_iterations = 0;
 };
 
-/// Fits a batch of densities at `points` points chunk by chunk with fit_chunk(densities, offsets), in order, and reports
-/// in units of the input.
+/// Fits a batch of densities at `points` points chunk by chunk with fit_chunk(densities, offsets), in order, and
+/// reports in units of the input.
 template <PlainTensor V, class FitChunk>
 FitReport<V> fit_in_chunks(const V& given, index_t points, index_t components, const FitOptions& options,
                            const std::optional<V>& offsets_given, const FitChunk& fit_chunk) {
@@ -274,10 +274,10 @@ void set_measures(FitReport<V>& report, Metrics<V> m, const FitOptions& options)
   kolmo::detail::for_each_item<typename V::Backend>(
       report.batch(),
       MeasuresItem<T>{report.status.data(), options.poor_trapezoid_error, std::numeric_limits<T>::quiet_NaN(),
-                              m.density_error.mutable_data(), m.distribution_error.mutable_data(),
-                              m.trapezoid_error.mutable_data(), m.cross_entropy.mutable_data(),
-                              m.divergence.mutable_data(), m.area.mutable_data(), m.narrowest.mutable_data(),
-                              fresh ? report.warnings.mutable_data() : nullptr});
+                      m.density_error.mutable_data(), m.distribution_error.mutable_data(),
+                      m.trapezoid_error.mutable_data(), m.cross_entropy.mutable_data(), m.divergence.mutable_data(),
+                      m.area.mutable_data(), m.narrowest.mutable_data(),
+                      fresh ? report.warnings.mutable_data() : nullptr});
   report.measures = std::move(m);
 }
 

@@ -36,9 +36,9 @@ inline void check_grid(const Grid& grid, const char* operation) {
 inline void check_points(std::span<const double> points, const char* operation) {
   for (std::size_t i = 1; i < points.size(); ++i)
     if (!(points[i] - points[i - 1] > 0.0) || !(points[i] - points[i - 1] < 1e300))
-      throw ArgumentError(std::string(operation) +
-                          ": points must be finite and strictly increasing, but point " + std::to_string(i) +
-                          " follows " + std::to_string(points[i - 1]) + " with " + std::to_string(points[i]));
+      throw ArgumentError(std::string(operation) + ": points must be finite and strictly increasing, but point " +
+                          std::to_string(i) + " follows " + std::to_string(points[i - 1]) + " with " +
+                          std::to_string(points[i]));
 }
 
 /// The points of a grid as a tensor [points].

@@ -62,13 +62,12 @@ Metrics<V> evaluate(const V& given, const Sampling& sampling, const Mixture<V>& 
                     V::uninitialized(per_item), V::uninitialized(per_item), V::uninitialized(per_item),
                     V::uninitialized(per_item)};
   kolmo::detail::for_each_item<typename V::Backend>(
-      batch,
-      MetricsItem<T>{densities.data(), sampling, shift.has_value() ? shift.data() : nullptr,
-                     exact.has_value() ? exact.data() : nullptr, m.weights.data(), m.means.data(), m.deviations.data(),
-                     static_cast<int>(m.components()), result.density_error.mutable_data(),
-                     result.distribution_error.mutable_data(), result.trapezoid_error.mutable_data(),
-                     result.cross_entropy.mutable_data(), result.divergence.mutable_data(), result.area.mutable_data(),
-                     result.narrowest.mutable_data()});
+      batch, MetricsItem<T>{densities.data(), sampling, shift.has_value() ? shift.data() : nullptr,
+                            exact.has_value() ? exact.data() : nullptr, m.weights.data(), m.means.data(),
+                            m.deviations.data(), static_cast<int>(m.components()), result.density_error.mutable_data(),
+                            result.distribution_error.mutable_data(), result.trapezoid_error.mutable_data(),
+                            result.cross_entropy.mutable_data(), result.divergence.mutable_data(),
+                            result.area.mutable_data(), result.narrowest.mutable_data()});
   return result;
 }
 
@@ -80,8 +79,7 @@ V entropy(const V& given, const Sampling& sampling) {
                      std::to_string(sampling.count) + " points");
   V result = V::uninitialized(Shape{densities.extent(0)});
   kolmo::detail::for_each_item<typename V::Backend>(
-      densities.extent(0),
-      EntropyItem<typename V::Scalar>{densities.data(), sampling, result.mutable_data()});
+      densities.extent(0), EntropyItem<typename V::Scalar>{densities.data(), sampling, result.mutable_data()});
   return result;
 }
 
