@@ -1,0 +1,253 @@
+#pragma once
+// One pass over a tile of points, run one tile at a time by a backend: the log densities of all components, their
+// shares in every point, and the weighted sums of which EM and k-means make new parameters. Every point is read once.
+//
+// Points are standardised as they are read, (x - centre) * scale, and stored coordinate by coordinate in chunks, so
+// that loops over points vectorise. Sums are about the component's present mean: nothing cancels near convergence.
+
+#include <cstdint>
+
+#include <kolmo/gmm/sample_blocks.hpp>
+
+// A loop that does not vectorise is slower, not wrong.
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
+namespace kolmo::gmm::detail {
+
+/// Points processed together; a multiple of four packs.
+inline constexpr int sample_chunk = 256;
+
+/// Components as the tiles read them, `size` numbers each: constant, mean [D], then for whole matrices -W m [D] and the
+/// whitening triangle W by columns [D, D], else the diagonal of W [D].
+struct ComponentLayout {
+  int dimensions;
+  bool whole;
+  KOLMO_HD index_t size() const {
+    const index_t d = dimensions;
+    return whole ? 1 + 2 * d + d * d : 1 + 2 * d;
+  }
+};
+
+/// Sums over points, `size` numbers for each component: sum r, sum r (x - m) [D], and sum r (x - m)(x - m)^T, its lower
+/// triangle by rows or its diagonal.
+struct MomentLayout {
+  int dimensions;
+  bool whole;
+  KOLMO_HD index_t size() const {
+    const index_t d = dimensions;
+    return 1 + d + (whole ? d * (d + 1) / 2 : d);
+  }
+};
+
+/// The points and how they are standardised; pointers are in the backend's memory.
+template <class T>
+struct SamplePoints {
+  const T* points;   // [count, dimensions]
+  const T* weights;  // [count], or null for ones
+  index_t count;
+  int dimensions;
+  const T* centre;  // [dimensions]
+  const T* scale;   // [dimensions]
+  index_t tile;     // points of a tile, a multiple of the chunk
+
+  KOLMO_HD index_t begin(index_t t) const { return t * tile; }
+  KOLMO_HD index_t end(index_t t) const { return smaller(count, (t + 1) * tile); }
+
+  /// Standardises `size` points from `first` on into x [dimensions, chunk] with their weights. Those from `size` to
+  /// `padded` repeat the first one without weight.
+  KOLMO_HD void read(index_t first, int size, int padded, T* x, T* weight) const {
+    const T* source = points + first * dimensions;
+    constexpr int block = 16;
+    for (int p = 0; p < padded; p += block)
+      for (int j = 0; j < dimensions; ++j) {
+        const T middle = centre[j], factor = scale[j];
+        T* target = x + index_t(j) * sample_chunk;
+        const int last = smaller(p + block, padded);
+        for (int i = p; i < last; ++i)
+          target[i] = (source[(i < size ? i : 0) * index_t(dimensions) + j] - middle) * factor;
+      }
+    for (int i = 0; i < padded; ++i) weight[i] = i < size ? (weights != nullptr ? weights[first + i] : T(1)) : T(0);
+  }
+};
+
+/// What the tiles share; results that are not wanted are null.
+template <class T>
+struct SampleProblem {
+  SamplePoints<T> samples;
+  int components;
+  const T* parameters;  // [components, ComponentLayout.size()]
+  bool whole_components;
+  bool whole_moments;
+  bool hard;  // a point belongs to its most probable component alone
+  T* scratch;             // [tiles, scratch_size()]
+  double* sums;           // [tiles, sums_size()]: sum w log density, then the moments
+  std::int32_t* labels;   // [count]
+  T* log_density;         // [count]
+  T* responsibilities;    // [count, components]
+
+  KOLMO_HD ComponentLayout component_layout() const { return {samples.dimensions, whole_components}; }
+  KOLMO_HD MomentLayout moment_layout() const { return {samples.dimensions, whole_moments}; }
+  KOLMO_HD index_t sums_size() const { return 1 + components * moment_layout().size(); }
+  KOLMO_HD index_t scratch_size() const { return index_t(sample_chunk) * (samples.dimensions + components + 4); }
+};
+
+template <class T>
+struct ShareConstants;
+template <>
+struct ShareConstants<float> {
+  // Smaller shares are zero: their products would be subnormal, which costs a hundred cycles each.
+  static constexpr float cut = 60.0f;
+};
+template <>
+struct ShareConstants<double> {
+  static constexpr double cut = 500.0;
+};
+
+template <class T, class P>
+struct SampleTile {
+  SampleProblem<T> problem;
+
+  /// A chunk in the scratch of a tile.
+  struct Chunk {
+    T* x;      // [dimensions, chunk]
+    T* share;  // [components, chunk]
+    T* weight;
+    T* top;
+    T* total;
+    T* factor;
+    int count, padded;
+  };
+
+  KOLMO_HD void operator()(index_t tile) const {
+    const index_t begin = problem.samples.begin(tile), end = problem.samples.end(tile);
+    double* sums = problem.sums != nullptr ? problem.sums + tile * problem.sums_size() : nullptr;
+    if (sums != nullptr)
+      for (index_t i = 0; i < problem.sums_size(); ++i) sums[i] = 0.0;
+    T* scratch = problem.scratch + tile * problem.scratch_size();
+    Chunk c{};
+    c.x = scratch;
+    c.share = c.x + index_t(sample_chunk) * problem.samples.dimensions;
+    c.weight = c.share + index_t(sample_chunk) * problem.components;
+    c.top = c.weight + sample_chunk;
+    c.total = c.top + sample_chunk;
+    c.factor = c.total + sample_chunk;
+    for (index_t first = begin; first < end; first += sample_chunk) {
+      c.count = static_cast<int>(smaller<index_t>(sample_chunk, end - first));
+      constexpr int unit = 4 * pack_width<T, P>;
+      c.padded = (c.count + unit - 1) / unit * unit;
+      read(first, c);
+      score(c);
+      problem.hard ? assign(c) : share(c);
+      write(first, c);
+      if (sums != nullptr) add(c, sums);
+    }
+  }
+
+  KOLMO_HD void read(index_t first, const Chunk& c) const {
+    problem.samples.read(first, c.count, c.padded, c.x, c.weight);
+  }
+
+  /// Log densities of the components, and the largest.
+  KOLMO_HD void score(const Chunk& c) const {
+    const int dimensions = problem.samples.dimensions;
+    const index_t size = problem.component_layout().size();
+    for (int k = 0; k < problem.components; ++k) {
+      const T* parameters = problem.parameters + k * size;
+      T* target = c.share + index_t(k) * sample_chunk;
+      if (problem.whole_components)
+        log_normals<P>(parameters[0], parameters + 1 + 2 * dimensions, parameters + 1 + dimensions, dimensions, c.x,
+                       sample_chunk, c.padded, target);
+      else
+        log_normals_diagonal<P>(parameters[0], parameters + 1 + dimensions, parameters + 1, dimensions, c.x,
+                                sample_chunk, c.padded, target);
+      const bool fresh = k == 0;
+      KOLMO_INDEPENDENT
+      for (int i = 0; i < c.padded; ++i) c.top[i] = fresh || target[i] > c.top[i] ? target[i] : c.top[i];
+    }
+  }
+
+  /// Shares w exp(score) / sum exp(score), and the weighted log density in `top`.
+  KOLMO_HD void share(const Chunk& c) const {
+    for (int i = 0; i < c.padded; ++i) c.total[i] = T(0);
+    for (int k = 0; k < problem.components; ++k) {
+      T* target = c.share + index_t(k) * sample_chunk;
+      KOLMO_INDEPENDENT
+      for (int i = 0; i < c.padded; ++i) {
+        const T argument = target[i] - c.top[i];
+        const bool small = argument < -ShareConstants<T>::cut;
+        const T e = exp(small ? -ShareConstants<T>::cut : argument);
+        target[i] = small ? T(0) : e;
+        c.total[i] += target[i];
+      }
+    }
+    KOLMO_INDEPENDENT
+    for (int i = 0; i < c.padded; ++i) {
+      c.top[i] = c.top[i] + log(c.total[i]);
+      c.factor[i] = T(1) / c.total[i];
+    }
+    for (int k = 0; k < problem.components; ++k) {
+      T* target = c.share + index_t(k) * sample_chunk;
+      KOLMO_INDEPENDENT
+      for (int i = 0; i < c.padded; ++i) target[i] = target[i] * c.factor[i];
+    }
+  }
+
+  /// Shares one and zero; on a tie the first component has the point.
+  KOLMO_HD void assign(const Chunk& c) const {
+    for (int i = 0; i < c.padded; ++i) c.total[i] = T(0);
+    for (int k = 0; k < problem.components; ++k) {
+      T* target = c.share + index_t(k) * sample_chunk;
+      KOLMO_INDEPENDENT
+      for (int i = 0; i < c.padded; ++i) {
+        const T e = target[i] == c.top[i] && c.total[i] == T(0) ? T(1) : T(0);
+        target[i] = e;
+        c.total[i] += e;
+      }
+    }
+  }
+
+  KOLMO_HD void write(index_t first, const Chunk& c) const {
+    if (problem.log_density != nullptr)
+      for (int i = 0; i < c.count; ++i) problem.log_density[first + i] = c.top[i];
+    if (problem.labels != nullptr)
+      for (int i = 0; i < c.count; ++i) {
+        int best = 0;
+        for (int k = 1; k < problem.components; ++k)
+          if (c.share[index_t(k) * sample_chunk + i] > c.share[index_t(best) * sample_chunk + i]) best = k;
+        problem.labels[first + i] = best;
+      }
+    if (problem.responsibilities != nullptr)
+      for (int i = 0; i < c.count; ++i)
+        for (int k = 0; k < problem.components; ++k)
+          problem.responsibilities[(first + i) * problem.components + k] = c.share[index_t(k) * sample_chunk + i];
+  }
+
+  KOLMO_HD void add(const Chunk& c, double* sums) const {
+    const int dimensions = problem.samples.dimensions;
+    const index_t size = problem.moment_layout().size(), parameters_size = problem.component_layout().size();
+    KOLMO_INDEPENDENT
+    for (int i = 0; i < c.padded; ++i) c.factor[i] = c.weight[i] * c.top[i];
+    sums[0] += sum_of<P>(c.factor, c.padded);
+    for (int k = 0; k < problem.components; ++k) {
+      T* r = c.share + index_t(k) * sample_chunk;
+      const T* mean = problem.parameters + k * parameters_size + 1;
+      double* target = sums + 1 + k * size;
+      KOLMO_INDEPENDENT
+      for (int i = 0; i < c.padded; ++i) r[i] = r[i] * c.weight[i];
+      target[0] += sum_of<P>(r, c.padded);
+      if (problem.whole_moments)
+        add_second_moments<P>(r, mean, dimensions, c.x, sample_chunk, c.padded, target + 1, target + 1 + dimensions);
+      else
+        add_diagonal_moments<P>(r, mean, dimensions, c.x, sample_chunk, c.padded, target + 1, target + 1 + dimensions);
+    }
+  }
+};
+
+}  // namespace kolmo::gmm::detail
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
