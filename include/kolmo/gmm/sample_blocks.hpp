@@ -63,16 +63,15 @@ KOLMO_HD KOLMO_INLINE void store_pack(T* to, const P& pack) {
 /// Sum of the numbers of a pack in a fixed order.
 template <class T, class P>
 KOLMO_HD KOLMO_INLINE T sum_pack(const P& pack) {
-  if constexpr (sizeof(P) == sizeof(T)) {
+  constexpr int width = static_cast<int>(sizeof(P) / sizeof(T));
+  if constexpr (width == 1) {
     return pack;
-  } else if constexpr (sizeof(P) == 2 * sizeof(T)) {
-    return pack[0] + pack[1];
   } else {
-    using Half = typename HostPack<T, static_cast<int>(sizeof(P) / 2)>::Type;
-    Half low, high;
-    __builtin_memcpy(&low, &pack, sizeof low);
-    __builtin_memcpy(&high, reinterpret_cast<const char*>(&pack) + sizeof low, sizeof high);
-    return sum_pack<T, Half>(low + high);
+    T part[width];
+    __builtin_memcpy(part, &pack, sizeof part);
+    for (int half = width / 2; half > 0; half /= 2)
+      for (int i = 0; i < half; ++i) part[i] += part[i + half];
+    return part[0];
   }
 }
 
@@ -213,31 +212,60 @@ KOLMO_HD KOLMO_INLINE void add_second_moments(const T* r, const T* mean, int dim
     add_moment_rows<P, 1>(r, mean, i, x, stride, count, first, second);
 }
 
-/// The diagonal of the same: sum r (x_j - m_j)^2 in second [D].
-template <class P, class T>
-KOLMO_HD KOLMO_NOINLINE void add_diagonal_moments(const T* r, const T* mean, int dimensions, const T* x, index_t stride,
-                                                  int count, double* first, double* second) {
+/// Adds r x' and r x'^2 of `rows` coordinates from `row` on.
+template <class P, int rows, class T>
+KOLMO_HD KOLMO_NOINLINE void add_diagonal_rows(const T* r, const T* mean, int row, const T* x, index_t stride, int count,
+                                               double* first, double* second) {
   constexpr int width = pack_width<T, P>;
-  for (int j = 0; j < dimensions; ++j) {
-    P shift[2] = {P{}, P{}}, sum[2] = {P{}, P{}};
-    for (int p = 0; p < count; p += 2 * width)
-      for (int v = 0; v < 2; ++v) {
-        const P value = load_pack<P>(x + j * stride + p + v * width) - mean[j];
-        const P left = load_pack<P>(r + p + v * width) * value;
-        shift[v] += left;
-        sum[v] += left * value;
-      }
-    first[j] += static_cast<double>(sum_pack<T, P>(shift[0] + shift[1]));
-    second[j] += static_cast<double>(sum_pack<T, P>(sum[0] + sum[1]));
+  P shift[rows], sum[rows];
+  for (int i = 0; i < rows; ++i) shift[i] = sum[i] = P{};
+  x += row * stride;
+  KOLMO_ROLLED
+  for (int p = 0; p < count; p += width) {
+    const P share = load_pack<P>(r + p);
+    for (int i = 0; i < rows; ++i) {
+      const P value = load_pack<P>(x + i * stride + p) - mean[row + i];
+      const P left = share * value;
+      shift[i] += left;
+      sum[i] += left * value;
+    }
+  }
+  for (int i = 0; i < rows; ++i) {
+    first[row + i] += static_cast<double>(sum_pack<T>(shift[i]));
+    second[row + i] += static_cast<double>(sum_pack<T>(sum[i]));
   }
 }
 
-/// Sum of `count` numbers, a multiple of the pack.
+/// The diagonal of the second moments alone: sum r (x_j - m_j)^2 in second [D].
+template <class P, class T>
+KOLMO_HD KOLMO_INLINE void add_diagonal_moments(const T* r, const T* mean, int dimensions, const T* x, index_t stride,
+                                                int count, double* first, double* second) {
+  int i = 0;
+  for (; i + 4 <= dimensions; i += 4) add_diagonal_rows<P, 4>(r, mean, i, x, stride, count, first, second);
+  for (; i + 2 <= dimensions; i += 2) add_diagonal_rows<P, 2>(r, mean, i, x, stride, count, first, second);
+  if (i < dimensions) add_diagonal_rows<P, 1>(r, mean, i, x, stride, count, first, second);
+}
+
+/// Sum of `count` numbers, a multiple of four packs.
 template <class P, class T>
 KOLMO_HD KOLMO_INLINE double sum_of(const T* values, int count) {
   P sum = P{};
   for (int p = 0; p < count; p += pack_width<T, P>) sum += load_pack<P>(values + p);
   return static_cast<double>(sum_pack<T>(sum));
+}
+
+/// values *= factors; the sum of the products.
+template <class P, class T>
+KOLMO_HD KOLMO_INLINE double multiply_and_sum(T* values, const T* factors, int count) {
+  constexpr int width = pack_width<T, P>;
+  P sum[2] = {P{}, P{}};
+  for (int p = 0; p < count; p += 2 * width)
+    for (int v = 0; v < 2; ++v) {
+      const P product = load_pack<P>(values + p + v * width) * load_pack<P>(factors + p + v * width);
+      store_pack(values + p + v * width, product);
+      sum[v] += product;
+    }
+  return static_cast<double>(sum_pack<T, P>(sum[0] + sum[1]));
 }
 
 }  // namespace kolmo::gmm::detail

@@ -91,7 +91,7 @@ struct SampleProblem {
   KOLMO_HD ComponentLayout component_layout() const { return {samples.dimensions, whole_components}; }
   KOLMO_HD MomentLayout moment_layout() const { return {samples.dimensions, whole_moments}; }
   KOLMO_HD index_t sums_size() const { return 1 + components * moment_layout().size(); }
-  KOLMO_HD index_t scratch_size() const { return index_t(sample_chunk) * (samples.dimensions + components + 4); }
+  KOLMO_HD index_t scratch_size() const { return index_t(sample_chunk) * (samples.dimensions + components + 3); }
 };
 
 template <class T>
@@ -115,9 +115,8 @@ struct SampleTile {
     T* x;      // [dimensions, chunk]
     T* share;  // [components, chunk]
     T* weight;
-    T* top;
-    T* total;
-    T* factor;
+    T* top;     // the largest score, then the log density
+    T* factor;  // that the shares lack
     int count, padded;
   };
 
@@ -132,8 +131,7 @@ struct SampleTile {
     c.share = c.x + index_t(sample_chunk) * problem.samples.dimensions;
     c.weight = c.share + index_t(sample_chunk) * problem.components;
     c.top = c.weight + sample_chunk;
-    c.total = c.top + sample_chunk;
-    c.factor = c.total + sample_chunk;
+    c.factor = c.top + sample_chunk;
     for (index_t first = begin; first < end; first += sample_chunk) {
       c.count = static_cast<int>(smaller<index_t>(sample_chunk, end - first));
       constexpr int unit = 4 * pack_width<T, P>;
@@ -169,42 +167,42 @@ struct SampleTile {
     }
   }
 
-  /// Shares w exp(score) / sum exp(score), and the weighted log density in `top`.
+  /// Shares exp(score - top) with `factor`, one over their sum, and the log density in `top`.
   KOLMO_HD void share(const Chunk& c) const {
-    for (int i = 0; i < c.padded; ++i) c.total[i] = T(0);
+    for (int i = 0; i < c.padded; ++i) c.factor[i] = T(0);
     for (int k = 0; k < problem.components; ++k) {
       T* target = c.share + index_t(k) * sample_chunk;
       KOLMO_INDEPENDENT
       for (int i = 0; i < c.padded; ++i) {
-        const T argument = target[i] - c.top[i];
-        const bool small = argument < -ShareConstants<T>::cut;
-        const T e = exp(small ? -ShareConstants<T>::cut : argument);
-        target[i] = small ? T(0) : e;
-        c.total[i] += target[i];
+        target[i] = exp_above_cut(target[i] - c.top[i]);
+        c.factor[i] += target[i];
       }
     }
     KOLMO_INDEPENDENT
     for (int i = 0; i < c.padded; ++i) {
-      c.top[i] = c.top[i] + log(c.total[i]);
-      c.factor[i] = T(1) / c.total[i];
+      c.top[i] = c.top[i] + log(c.factor[i]);
+      c.factor[i] = T(1) / c.factor[i];
     }
-    for (int k = 0; k < problem.components; ++k) {
-      T* target = c.share + index_t(k) * sample_chunk;
-      KOLMO_INDEPENDENT
-      for (int i = 0; i < c.padded; ++i) target[i] = target[i] * c.factor[i];
-    }
+  }
+
+  /// exp(x) for x <= 0, zero below the cut; neither can the power of two be subnormal then.
+  KOLMO_HD KOLMO_INLINE static T exp_above_cut(T x) {
+    const bool small = x < -ShareConstants<T>::cut;
+    const auto parts = kolmo::detail::exp_parts(small ? T(0) : x);
+    const T e = (T(1) + parts.tail) * kolmo::detail::power_of_two<T>(parts.k);
+    return small ? T(0) : e;
   }
 
   /// Shares one and zero; on a tie the first component has the point.
   KOLMO_HD void assign(const Chunk& c) const {
-    for (int i = 0; i < c.padded; ++i) c.total[i] = T(0);
+    for (int i = 0; i < c.padded; ++i) c.factor[i] = T(0);
     for (int k = 0; k < problem.components; ++k) {
       T* target = c.share + index_t(k) * sample_chunk;
       KOLMO_INDEPENDENT
       for (int i = 0; i < c.padded; ++i) {
-        const T e = target[i] == c.top[i] && c.total[i] == T(0) ? T(1) : T(0);
+        const T e = target[i] == c.top[i] ? T(1) - c.factor[i] : T(0);
         target[i] = e;
-        c.total[i] += e;
+        c.factor[i] += e;
       }
     }
   }
@@ -222,22 +220,24 @@ struct SampleTile {
     if (problem.responsibilities != nullptr)
       for (int i = 0; i < c.count; ++i)
         for (int k = 0; k < problem.components; ++k)
-          problem.responsibilities[(first + i) * problem.components + k] = c.share[index_t(k) * sample_chunk + i];
+          problem.responsibilities[(first + i) * problem.components + k] =
+              c.share[index_t(k) * sample_chunk + i] * c.factor[i];
   }
 
   KOLMO_HD void add(const Chunk& c, double* sums) const {
     const int dimensions = problem.samples.dimensions;
     const index_t size = problem.moment_layout().size(), parameters_size = problem.component_layout().size();
     KOLMO_INDEPENDENT
-    for (int i = 0; i < c.padded; ++i) c.factor[i] = c.weight[i] * c.top[i];
-    sums[0] += sum_of<P>(c.factor, c.padded);
+    for (int i = 0; i < c.padded; ++i) {
+      c.factor[i] = c.weight[i] * c.factor[i];
+      c.top[i] = c.weight[i] * c.top[i];
+    }
+    sums[0] += sum_of<P>(c.top, c.padded);
     for (int k = 0; k < problem.components; ++k) {
       T* r = c.share + index_t(k) * sample_chunk;
       const T* mean = problem.parameters + k * parameters_size + 1;
       double* target = sums + 1 + k * size;
-      KOLMO_INDEPENDENT
-      for (int i = 0; i < c.padded; ++i) r[i] = r[i] * c.weight[i];
-      target[0] += sum_of<P>(r, c.padded);
+      target[0] += multiply_and_sum<P>(r, c.factor, c.padded);
       if (problem.whole_moments)
         add_second_moments<P>(r, mean, dimensions, c.x, sample_chunk, c.padded, target + 1, target + 1 + dimensions);
       else
