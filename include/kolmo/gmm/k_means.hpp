@@ -64,8 +64,16 @@ struct Lloyd {
     std::fill(centres.weights.begin(), centres.weights.end(), 1.0);
     centres.means = KMeansStart<V>(set, options.key).centres(components);
     const MomentLayout layout{static_cast<int>(set.dimensions()), false};
+    double least = 0.0;
     while (status != Status::ok && iterations < options.max_iterations) {
       const auto sums = set.run(centres, {.hard = true});
+      // Each iteration lowers the distances, until nothing but rounding is left.
+      const double inertia = -sums.values[0];
+      if (iterations > 0 && !(inertia < least)) {
+        status = Status::ok;
+        break;
+      }
+      least = inertia;
       double moved = 0.0;
       bool empty = false;
       std::vector<double> next = sums.about;
