@@ -32,18 +32,19 @@ struct SeedTile {
     for (index_t begin = samples.begin(tile); begin < samples.end(tile); begin += sample_chunk) {
       const int size = static_cast<int>(smaller<index_t>(sample_chunk, samples.end(tile) - begin));
       constexpr int unit = distance_packs * pack_width<T, P>;
-      samples.read(begin, size, (size + unit - 1) / unit * unit, x, weight);
+      const int padded = (size + unit - 1) / unit * unit;
+      samples.read(begin, size, padded, x, weight);
       T* known = nearest + begin;
       for (int c = 0; c < count; ++c) {
         log_normals_diagonal<P>(T(0), ones, candidates + index_t(c) * samples.dimensions, samples.dimensions, x,
-                                sample_chunk, (size + unit - 1) / unit * unit, score);
-        T sum = T(0);
-        for (int i = 0; i < size; ++i) {
-          const T best = first || score[i] > known[i] ? score[i] : known[i];
-          if (keep) known[i] = best;
-          sum += weight[i] * best;
+                                sample_chunk, padded, score);
+        if (!first) {
+          KOLMO_INDEPENDENT
+          for (int i = 0; i < size; ++i) score[i] = score[i] > known[i] ? score[i] : known[i];
         }
-        target[c] -= 2.0 * static_cast<double>(sum);
+        if (keep)
+          for (int i = 0; i < size; ++i) known[i] = score[i];
+        target[c] -= 2.0 * multiply_and_sum<P>(score, weight, padded);
       }
     }
   }

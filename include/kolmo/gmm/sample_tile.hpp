@@ -81,7 +81,8 @@ struct SampleProblem {
   const T* parameters;  // [components, ComponentLayout.size()]
   bool whole_components;
   bool whole_moments;
-  bool hard;  // a point belongs to its most probable component alone
+  // A point belongs to its most probable component alone; second moments only where whole ones are asked for.
+  bool hard;
   T* scratch;             // [tiles, scratch_size()]
   double* sums;           // [tiles, sums_size()]: sum w log density, then the moments
   std::int32_t* labels;   // [count]
@@ -91,7 +92,7 @@ struct SampleProblem {
   KOLMO_HD ComponentLayout component_layout() const { return {samples.dimensions, whole_components}; }
   KOLMO_HD MomentLayout moment_layout() const { return {samples.dimensions, whole_moments}; }
   KOLMO_HD index_t sums_size() const { return 1 + components * moment_layout().size(); }
-  KOLMO_HD index_t scratch_size() const { return index_t(sample_chunk) * (samples.dimensions + components + 3); }
+  KOLMO_HD index_t scratch_size() const { return index_t(sample_chunk) * (samples.dimensions + components + 4); }
 };
 
 template <class T>
@@ -117,6 +118,7 @@ struct SampleTile {
     T* weight;
     T* top;     // the largest score, then the log density
     T* factor;  // that the shares lack
+    T* label;   // the component with the largest score, for hard assignment
     int count, padded;
   };
 
@@ -132,15 +134,21 @@ struct SampleTile {
     c.weight = c.share + index_t(sample_chunk) * problem.components;
     c.top = c.weight + sample_chunk;
     c.factor = c.top + sample_chunk;
+    c.label = c.factor + sample_chunk;
     for (index_t first = begin; first < end; first += sample_chunk) {
       c.count = static_cast<int>(smaller<index_t>(sample_chunk, end - first));
       constexpr int unit = 4 * pack_width<T, P>;
       c.padded = (c.count + unit - 1) / unit * unit;
       read(first, c);
       score(c);
-      problem.hard ? assign(c) : share(c);
+      if (!problem.hard) share(c);
+      if (problem.hard && problem.whole_moments) assign(c);
       write(first, c);
-      if (sums != nullptr) add(c, sums);
+      if (sums == nullptr) continue;
+      if (problem.hard && !problem.whole_moments)
+        add_assigned(c, sums);
+      else
+        add(c, sums);
     }
   }
 
@@ -162,8 +170,18 @@ struct SampleTile {
         log_normals_diagonal<P>(parameters[0], parameters + 1 + dimensions, parameters + 1, dimensions, c.x,
                                 sample_chunk, c.padded, target);
       const bool fresh = k == 0;
-      KOLMO_INDEPENDENT
-      for (int i = 0; i < c.padded; ++i) c.top[i] = fresh || target[i] > c.top[i] ? target[i] : c.top[i];
+      if (problem.hard) {
+        // On a tie the first component has the point.
+        KOLMO_INDEPENDENT
+        for (int i = 0; i < c.padded; ++i) {
+          const bool better = fresh || target[i] > c.top[i];
+          c.label[i] = better ? T(k) : c.label[i];
+          c.top[i] = better ? target[i] : c.top[i];
+        }
+      } else {
+        KOLMO_INDEPENDENT
+        for (int i = 0; i < c.padded; ++i) c.top[i] = fresh || target[i] > c.top[i] ? target[i] : c.top[i];
+      }
     }
   }
 
@@ -193,17 +211,13 @@ struct SampleTile {
     return small ? T(0) : e;
   }
 
-  /// Shares one and zero; on a tie the first component has the point.
+  /// Shares one and zero.
   KOLMO_HD void assign(const Chunk& c) const {
-    for (int i = 0; i < c.padded; ++i) c.factor[i] = T(0);
+    for (int i = 0; i < c.padded; ++i) c.factor[i] = T(1);
     for (int k = 0; k < problem.components; ++k) {
       T* target = c.share + index_t(k) * sample_chunk;
       KOLMO_INDEPENDENT
-      for (int i = 0; i < c.padded; ++i) {
-        const T e = target[i] == c.top[i] ? T(1) - c.factor[i] : T(0);
-        target[i] = e;
-        c.factor[i] += e;
-      }
+      for (int i = 0; i < c.padded; ++i) target[i] = c.label[i] == T(k) ? T(1) : T(0);
     }
   }
 
@@ -212,8 +226,8 @@ struct SampleTile {
       for (int i = 0; i < c.count; ++i) problem.log_density[first + i] = c.top[i];
     if (problem.labels != nullptr)
       for (int i = 0; i < c.count; ++i) {
-        int best = 0;
-        for (int k = 1; k < problem.components; ++k)
+        int best = problem.hard ? static_cast<int>(c.label[i]) : 0;
+        for (int k = problem.hard ? problem.components : 1; k < problem.components; ++k)
           if (c.share[index_t(k) * sample_chunk + i] > c.share[index_t(best) * sample_chunk + i]) best = k;
         problem.labels[first + i] = best;
       }
@@ -222,6 +236,22 @@ struct SampleTile {
         for (int k = 0; k < problem.components; ++k)
           problem.responsibilities[(first + i) * problem.components + k] =
               c.share[index_t(k) * sample_chunk + i] * c.factor[i];
+  }
+
+  /// Masses and first moments alone, point by point: a point has one component.
+  KOLMO_HD void add_assigned(const Chunk& c, double* sums) const {
+    const int dimensions = problem.samples.dimensions;
+    const index_t size = problem.moment_layout().size(), parameters_size = problem.component_layout().size();
+    for (int i = 0; i < c.count; ++i) {
+      const index_t k = static_cast<index_t>(c.label[i]);
+      const T* mean = problem.parameters + k * parameters_size + 1;
+      double* target = sums + 1 + k * size;
+      const T weight = c.weight[i];
+      sums[0] += static_cast<double>(weight * c.top[i]);
+      target[0] += static_cast<double>(weight);
+      for (int j = 0; j < dimensions; ++j)
+        target[1 + j] += static_cast<double>(weight * (c.x[index_t(j) * sample_chunk + i] - mean[j]));
+    }
   }
 
   KOLMO_HD void add(const Chunk& c, double* sums) const {
