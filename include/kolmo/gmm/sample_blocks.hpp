@@ -246,6 +246,31 @@ KOLMO_HD KOLMO_INLINE void add_diagonal_moments(const T* r, const T* mean, int d
   if (i < dimensions) add_diagonal_rows<P, 1>(r, mean, i, x, stride, count, first, second);
 }
 
+/// The largest of the scores [components, stride] of every point, and on request whose it is: the first on a tie.
+template <class P, bool labelled, class T>
+KOLMO_HD KOLMO_NOINLINE void find_largest(const T* scores, int components, index_t stride, int count, T* largest,
+                                          T* label) {
+  constexpr int width = pack_width<T, P>;
+  for (int p = 0; p < count; p += 2 * width) {
+    P best[2], whose[2];
+    for (int v = 0; v < 2; ++v) {
+      best[v] = load_pack<P>(scores + p + v * width);
+      whose[v] = P{};
+    }
+    KOLMO_ROLLED
+    for (int k = 1; k < components; ++k)
+      for (int v = 0; v < 2; ++v) {
+        const P score = load_pack<P>(scores + k * stride + p + v * width);
+        if constexpr (labelled) whose[v] = score > best[v] ? P{} + T(k) : whose[v];
+        best[v] = score > best[v] ? score : best[v];
+      }
+    for (int v = 0; v < 2; ++v) {
+      store_pack(largest + p + v * width, best[v]);
+      if constexpr (labelled) store_pack(label + p + v * width, whose[v]);
+    }
+  }
+}
+
 /// Sum of `count` numbers, a multiple of four packs.
 template <class P, class T>
 KOLMO_HD KOLMO_INLINE double sum_of(const T* values, int count) {

@@ -169,20 +169,11 @@ struct SampleTile {
       else
         log_normals_diagonal<P>(parameters[0], parameters + 1 + dimensions, parameters + 1, dimensions, c.x,
                                 sample_chunk, c.padded, target);
-      const bool fresh = k == 0;
-      if (problem.hard) {
-        // On a tie the first component has the point.
-        KOLMO_INDEPENDENT
-        for (int i = 0; i < c.padded; ++i) {
-          const bool better = fresh || target[i] > c.top[i];
-          c.label[i] = better ? T(k) : c.label[i];
-          c.top[i] = better ? target[i] : c.top[i];
-        }
-      } else {
-        KOLMO_INDEPENDENT
-        for (int i = 0; i < c.padded; ++i) c.top[i] = fresh || target[i] > c.top[i] ? target[i] : c.top[i];
-      }
     }
+    if (problem.hard)
+      find_largest<P, true>(c.share, problem.components, sample_chunk, c.padded, c.top, c.label);
+    else
+      find_largest<P, false>(c.share, problem.components, sample_chunk, c.padded, c.top, c.label);
   }
 
   /// Shares exp(score - top) with `factor`, one over their sum, and the log density in `top`.
