@@ -19,7 +19,12 @@ using kolmo::index_t;
 using kolmo::Key;
 using kolmo::Shape;
 
-constexpr index_t count = 1000000, dimensions = 8, components = 16;
+constexpr index_t dimensions = 8, components = 16;
+#ifdef NDEBUG
+constexpr index_t count = 1000000;
+#else
+constexpr index_t count = 10000;  // not to be timed: only to see that everything runs
+#endif
 
 template <class T>
 using Host = kolmo::Tensor<T, kolmo::Cpu>;

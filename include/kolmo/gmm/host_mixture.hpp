@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <kolmo/core/shape.hpp>
 #include <kolmo/error.hpp>
 #include <kolmo/gmm/sample_tile.hpp>
 #include <kolmo/gmm/small_matrix.hpp>
