@@ -6,6 +6,7 @@
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/backend/eigen.hpp>
 #include <kolmo/gmm/em_fit.hpp>
+#include <kolmo/gmm/em_samples.hpp>
 #include <kolmo/gmm/lamf_fit.hpp>
 #include <kolmo/gmm/lamf_train.hpp>
 #include <kolmo/io/npy.hpp>
