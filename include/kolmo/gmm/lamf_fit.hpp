@@ -16,15 +16,9 @@
 
 namespace kolmo::gmm {
 
-/// The grid that a model reads prepared densities on: the V5 grid with the model's number of points. Only the
-/// position of its middle matters, because the coordinates are standardised per density.
-inline Grid lamf_grid(const LamfOptions& options) { return {-15.0, 15.0, options.points}; }
-
 /// How densities are prepared for a model, in training and in fitting.
 inline PreprocessOptions lamf_preparation(const LamfOptions& model, const FitOptions& options = {}) {
-  PreprocessOptions preparation;
-  preparation.grid = lamf_grid(model);
-  preparation.scaling = Scaling::deviation;
+  PreprocessOptions preparation = model_preparation(model);
   preparation.resampling = options.resampling;
   preparation.negative_tolerance = options.negative_tolerance;
   preparation.most_mass_lost = options.most_mass_lost;
@@ -33,9 +27,9 @@ inline PreprocessOptions lamf_preparation(const LamfOptions& model, const FitOpt
 
 namespace detail {
 
-template <PlainTensor V>
+template <PlainTensor V, class Init>
 struct FitLamfChunk {
-  const Lamf<V>& model;
+  const Lamf<V, Init>& model;
   const FitOptions& options;
   const Grid& grid;
 
@@ -45,6 +39,8 @@ struct FitLamfChunk {
     fitted.prepared = preprocess(densities, grid, lamf_preparation(model.options, options), offsets);
     fitted.mixture = to_mixture(model(lamf_input(fitted.prepared)));
     fitted.common_iterations = model.options.iterations;
+    // The measures of an unusual density are those of standardised coordinates.
+    if (!model.options.standardised()) return fitted;
     fitted.warnings = FittedChunk<V>::Integers::uninitialized(Shape{densities.extent(0)});
     kolmo::detail::for_each_item<typename V::Backend>(
         densities.extent(0), UnusualItem<T>{fitted.prepared.masses.data(), fitted.prepared.points.data(),
@@ -68,11 +64,11 @@ struct ConvertScalar {
 /// given, moves the grid row by row. Values need not be normalised. A row that is no density gets a status and
 /// does not disturb the others. The model is not changed, so that threads may share it. Throws ShapeError or
 /// ArgumentError when the arguments do not fit each other.
-template <PlainTensor V>
-FitReport<V> fit(const Lamf<V>& model, const V& densities, const Grid& grid, const FitOptions& options = {},
+template <PlainTensor V, class Init>
+FitReport<V> fit(const Lamf<V, Init>& model, const V& densities, const Grid& grid, const FitOptions& options = {},
                  const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
   FitReport<V> report = detail::fit_in_chunks(densities, grid, model.options.components, options, offsets,
-                                              detail::FitLamfChunk<V>{model, options, grid});
+                                              detail::FitLamfChunk<V, Init>{model, options, grid});
   if (options.measures) add_measures(report, densities, grid, options, offsets);
   return report;
 }

@@ -3,7 +3,7 @@
 // input's units:
 //
 //   KL        sum w (log f - log g) + A - 1 with A = sum t g, the divergence of unnormalised masses
-//   L2        (1/N) sum e_i^2
+//   L2, L1    (1/N) sum e_i^2, (1/N) sum |e_i|
 //   soft max  (1/alpha) log((1/N) sum exp(alpha |e_i|)), a smooth maximum
 //   top k     mean of the k largest |e_i|
 //   moments   sum over n = 1 ... 4 of the squared errors of the standardised moments
@@ -20,6 +20,7 @@ namespace kolmo::gmm {
 
 struct LamfLossOptions {
   double l2 = 0.0;
+  double l1 = 0.0;
   double soft_max = 0.0;
   double alpha = 20.0;
   double moments = 0.0;
@@ -141,6 +142,7 @@ auto lamf_loss(const LamfInput<V>& input, const LamfTarget<V>& target, const M& 
   const auto error = map(detail::DensityError{}, log_density, target.density, target.inverse_scale);
   const auto l2 = mean(square(error));
   auto total = options.convex ? (1.0 - options.l2) * cross_entropy + options.l2 * l2 : divergence + options.l2 * l2;
+  if (options.l1 > 0.0) total = total + mean(abs(error)) * options.l1;
   if (options.soft_max > 0.0) {
     const T alpha = static_cast<T>(options.alpha);
     const auto largest = logsumexp(map(detail::ScaledMagnitude<T>{alpha}, error), 1) -
