@@ -83,6 +83,8 @@ struct LamfOptions {
   }
 
   bool standardised() const { return coordinates == Coordinates::standardised; }
+  /// The deviation floor in the model's coordinates of a density with this spacing.
+  double floor(double spacing) const { return standardised() ? deviation_floor * spacing : deviation_floor; }
   /// Networks and scalars that differ between iterations.
   index_t update_networks() const { return share_refine_weights ? 1 : iterations; }
   index_t blends() const { return share_blend ? 1 : iterations; }
