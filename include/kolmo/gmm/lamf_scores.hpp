@@ -145,7 +145,7 @@ inline void widen(Spread& spread, double least, double largest, bool first) {
 
 }  // namespace detail
 
-/// Fits all samples with `model`, or the first `limit` of them, and compares; `options` weighs the terms of the loss.
+/// Fits all samples with `model`, or `limit` of them at equal distances, and compares; `options` weighs the terms of the loss.
 /// Deterministic for any number of threads. Throws ArgumentError without samples.
 template <class Model, PlainTensor V>
 LamfScores evaluate(const Model& model, const LamfSamples<V>& samples, const LamfLossOptions& options = {},
@@ -159,7 +159,7 @@ LamfScores evaluate(const Model& model, const LamfSamples<V>& samples, const Lam
   std::vector<index_t> at_floor(rows.size(), 0);
   threads::parallel_for_backend<typename V::Backend>(divide_up(n, chunk), [&](index_t c) {
     std::vector<index_t> indices;
-    for (index_t i = c * chunk; i < smaller(n, (c + 1) * chunk); ++i) indices.push_back(i);
+    for (index_t i = c * chunk; i < smaller(n, (c + 1) * chunk); ++i) indices.push_back(i * samples.size() / n);
     const auto batch = samples.batch(indices);
     const V fitted = model(batch.input);
     const std::vector<T> log_density = row_log_density(batch.input.points, fitted).to_vector();
@@ -170,7 +170,7 @@ LamfScores evaluate(const Model& model, const LamfSamples<V>& samples, const Lam
                entropy = batch.target.entropy.to_vector();
     const auto count = static_cast<std::size_t>(batch.input.masses.shape()[1]);
     for (std::size_t b = 0; b < indices.size(); ++b) {
-      const std::size_t row = static_cast<std::size_t>(indices[b]), i = b * count;
+      const std::size_t row = static_cast<std::size_t>(c * chunk) + b, i = b * count;
       const detail::ScoredRow<T> scored{&masses[i],
                                         &points[i],
                                         &density[i],
