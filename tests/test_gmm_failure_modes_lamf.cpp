@@ -9,6 +9,7 @@
 
 #include <kolmo/gmm/lamf_fit.hpp>
 #include <kolmo/gmm/lamf_train.hpp>
+#include <kolmo/io/csv_reader.hpp>
 #include <kolmo/optim/adam.hpp>
 #include <kolmo/optim/schedules.hpp>
 #include <kolmo/optim/train.hpp>
@@ -380,6 +381,29 @@ TEST_CASE("G-09: spikes that flatter the cross entropy are seen, and KL is never
     const LamfScores random = evaluate(wild<F>(options, seed, 2.0), LamfSamples<F>({make_v5<F>(Key{seed}, 1)}, Grid{}));
     CHECK(random.relative_entropy >= -std::log(random.area.middle) - 1e-5);
     CHECK(random.divergence >= -1e-5);
+  }
+}
+
+TEST_CASE("G-10: the shipped models were trained without falling back: no epoch after the fifth is three times the best") {
+  for (const char* name : {"lamf_v5", "mdn_v5"}) {
+    const std::string text = io::read_text_file(std::string(KOLMO_EXAMPLES) + "/models/" + name + ".csv");
+    io::CsvReader reader(text);
+    io::CsvRow row;
+    REQUIRE(reader.next(row));
+    const auto column = [&](std::string_view wanted) {
+      return static_cast<std::size_t>(std::find(row.fields.begin(), row.fields.end(), wanted) - row.fields.begin());
+    };
+    const std::size_t epoch = column("epoch"), metric = column("metric");
+    double best = 1e30, worst = 0;
+    int rows = 0;
+    for (; reader.next(row); ++rows) {
+      const double error = std::stod(std::string(row.fields.at(metric)));
+      best = std::min(best, error);
+      if (std::stoi(std::string(row.fields.at(epoch))) > 5) worst = std::max(worst, error / best);
+    }
+    CAPTURE(name, worst);
+    CHECK(rows > 20);
+    CHECK(worst < 3);
   }
 }
 
