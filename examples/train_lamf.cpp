@@ -60,27 +60,35 @@ const std::map<std::string, gmm::Coordinates> coordinates{{"standardised", gmm::
                                                           {"absolute", gmm::Coordinates::absolute}};
 const std::map<std::string, gmm::LamfFeatures> features{{"extended", gmm::LamfFeatures::extended},
                                                         {"card", gmm::LamfFeatures::card}};
-const std::map<std::string, nn::Positions> positions{{"none", nn::Positions::none},
-                                                     {"sinusoidal", nn::Positions::sinusoidal},
-                                                     {"learned", nn::Positions::learned}};
+const std::map<std::string, nn::Positions> positions{
+    {"none", nn::Positions::none}, {"sinusoidal", nn::Positions::sinusoidal}, {"learned", nn::Positions::learned}};
 const std::map<std::string, InitialNetwork> networks{{"mlp", InitialNetwork::mlp}, {"points", InitialNetwork::points}};
 const std::map<std::string, bool> forms{{"sum", false}, {"convex", true}};
+const std::map<std::string, bool> squares{{"mean", false}, {"integral", true}};
 
 void add_loss_options(CLI::App& app, gmm::LamfTrainingLoss& loss) {
   auto* group = app.add_option_group("Loss", "KL plus the weighted terms");
   group->add_option("--lambda_pdf", loss.terms.l2, "weight of the mean squared density error")
       ->check(CLI::NonNegativeNumber);
-  group->add_option("--lambda_pdf_ramp", [&loss](const CLI::results_t& text) {
-         return CLI::detail::lexical_cast(text[0], loss.l2_ramp.first) &&
-                CLI::detail::lexical_cast(text[1], loss.l2_ramp.last);
-       }, "epochs FIRST LAST between which lambda_pdf grows from 0; 0 0: none")
+  group
+      ->add_option(
+          "--lambda_pdf_ramp",
+          [&loss](const CLI::results_t& text) {
+            return CLI::detail::lexical_cast(text[0], loss.l2_ramp.first) &&
+                   CLI::detail::lexical_cast(text[1], loss.l2_ramp.last);
+          },
+          "epochs FIRST LAST between which lambda_pdf grows from 0; 0 0: none")
       ->expected(2);
   group->add_option("--lambda_linf", loss.terms.soft_max, "weight of the smooth largest density error")
       ->check(CLI::NonNegativeNumber);
-  group->add_option("--lambda_linf_ramp", [&loss](const CLI::results_t& text) {
-         return CLI::detail::lexical_cast(text[0], loss.soft_max_ramp.first) &&
-                CLI::detail::lexical_cast(text[1], loss.soft_max_ramp.last);
-       }, "epochs FIRST LAST between which lambda_linf grows from 0; 0 0: none")
+  group
+      ->add_option(
+          "--lambda_linf_ramp",
+          [&loss](const CLI::results_t& text) {
+            return CLI::detail::lexical_cast(text[0], loss.soft_max_ramp.first) &&
+                   CLI::detail::lexical_cast(text[1], loss.soft_max_ramp.last);
+          },
+          "epochs FIRST LAST between which lambda_linf grows from 0; 0 0: none")
       ->expected(2);
   group->add_option("--alpha", loss.terms.alpha, "sharpness of the smooth maximum")->check(CLI::PositiveNumber);
   group->add_option("--lambda_topk", loss.terms.top, "weight of the mean of the largest errors")
@@ -90,6 +98,8 @@ void add_loss_options(CLI::App& app, gmm::LamfTrainingLoss& loss) {
       ->check(CLI::NonNegativeNumber);
   training::add_choice(group, "--loss_form", loss.terms.convex, forms,
                        "sum: KL + lambda_pdf L2; convex: (1 - lambda_pdf) cross entropy + lambda_pdf L2");
+  training::add_choice(group, "--l2_form", loss.terms.l2_integral, squares,
+                       "mean: the mean of the squared errors; integral: their sum times the spacing");
   training::add_choice(group, "--eta_schedule", loss.supervision, supervisions, "which iterations count");
   group->add_option("--eta_switch", loss.linear_from, "epoch from which eta is linear; 0: never")
       ->check(CLI::NonNegativeNumber);
@@ -121,7 +131,8 @@ void add_model_options(CLI::App& app, Program& program) {
       ->check(CLI::PositiveNumber);
   group->add_option("--sigma_max", m.deviation_largest, "largest deviation; standardised: in those of the density")
       ->check(CLI::PositiveNumber);
-  group->add_option("--pi_min", m.least_weight, "smallest weight after the initial network")->check(CLI::Range(0.0, 1.0));
+  group->add_option("--pi_min", m.least_weight, "smallest weight after the initial network")
+      ->check(CLI::Range(0.0, 1.0));
   group->add_option("--corr_scale", m.correction_scale, "bound of the corrections")->check(CLI::NonNegativeNumber);
 }
 
@@ -135,8 +146,9 @@ int main(int argc, char** argv) {
   const std::map<std::string, Program> recipes{{"default", recipe_default()}, {"v4", recipe_v4()}};
   std::string recipe = training::early_option(argc, argv, "--recipe", "default");
   Program program = recipes.contains(recipe) ? recipes.at(recipe) : Program{};
-  CLI::App app{"Trains the learned mixture fitter (LAMF) on generated densities and writes the best model.\n"
-               "A run that was interrupted, even killed, goes on with --resume and ends with the same bytes."};
+  CLI::App app{
+      "Trains the learned mixture fitter (LAMF) on generated densities and writes the best model.\n"
+      "A run that was interrupted, even killed, goes on with --resume and ends with the same bytes."};
   training::add_options(app, program.training);
   app.add_option("--recipe", recipe, "where the other options start; v4: the published model card")
       ->check(CLI::IsMember({"default", "v4"}));

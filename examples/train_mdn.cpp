@@ -63,8 +63,9 @@ int main(int argc, char** argv) {
   const std::map<std::string, Program> recipes{{"default", Program{}}, {"v1", recipe_v1()}, {"v5", recipe_v5()}};
   std::string recipe = training::early_option(argc, argv, "--recipe", "default");
   Program program = recipes.contains(recipe) ? recipes.at(recipe) : Program{};
-  CLI::App app{"Trains the mixture density network (MDN) on generated densities and writes the best model.\n"
-               "A run that was interrupted, even killed, goes on with --resume and ends with the same bytes."};
+  CLI::App app{
+      "Trains the mixture density network (MDN) on generated densities and writes the best model.\n"
+      "A run that was interrupted, even killed, goes on with --resume and ends with the same bytes."};
   training::add_options(app, program.training);
   app.add_option("--recipe", recipe, "where the other options start; v1, v5: the published networks")
       ->check(CLI::IsMember({"default", "v1", "v5"}));
@@ -87,7 +88,8 @@ int main(int argc, char** argv) {
   model->add_option("--residual", m.residual, "add every layer to what it reads");
   model->add_option("--moments", m.moments, "the network also reads the third and fourth moment");
   model->add_option("--dropout", m.dropout, "while training")->check(CLI::Range(0.0, 0.99));
-  model->add_option("--sigma_min", m.deviation_floor, "smallest deviation, in grid spacings")->check(CLI::PositiveNumber);
+  model->add_option("--sigma_min", m.deviation_floor, "smallest deviation, in grid spacings")
+      ->check(CLI::PositiveNumber);
   return training::run_program("train_mdn", app, argc, argv, program.training, [&] {
     const gmm::LamfTrainingLoss training_loss{
         gmm::mdn_loss(program.distance, program.lambda_pdf, program.lambda_mom, program.convex, program.alpha)};

@@ -109,7 +109,8 @@ inline void add_options(CLI::App& app, Settings& s) {
   app.add_option("--picture", s.picture, "SVG or PNG file with the curves of the log, drawn again after every epoch");
   app.add_option("--threads", s.threads, "threads; 0: all processors. The result does not depend on it")
       ->check(CLI::Range(0, 4096));
-  app.add_option("--checkpoint_every", s.checkpoint_every, "steps between checkpoints")->check(CLI::Range(1, 100000000));
+  app.add_option("--checkpoint_every", s.checkpoint_every, "steps between checkpoints")
+      ->check(CLI::Range(1, 100000000));
   app.add_flag("--quiet", s.quiet, "print errors only");
   auto* group = app.add_option_group("Training");
   group->add_option("--batch_size", s.batch_size, "densities per step")->check(CLI::Range(1, 1000000));
@@ -130,7 +131,8 @@ inline void add_options(CLI::App& app, Settings& s) {
   group->add_option("--grad_clip", s.grad_clip, "largest norm of the gradient; 0: none")->check(CLI::NonNegativeNumber);
   group->add_option("--patience", s.patience, "epochs without improvement before stopping; 0: never")
       ->check(CLI::NonNegativeNumber);
-  group->add_option("--ema_decay", s.ema_decay, "average of the weights, updated every step and judged instead; 0: none")
+  group
+      ->add_option("--ema_decay", s.ema_decay, "average of the weights, updated every step and judged instead; 0: none")
       ->check(CLI::Range(0.0, 0.999999));
 }
 
@@ -154,18 +156,19 @@ inline std::map<std::string, std::string> recipe(const Settings& s) {
 /// The losses by their names in the card, and how the programs combine them.
 inline std::map<std::string, std::string> recipe(const gmm::LamfTrainingLoss& loss) {
   using io::to_text;
-  return {{"lambda_pdf", to_text(loss.terms.l2)},
-          {"lambda_l1", to_text(loss.terms.l1)},
-          {"lambda_linf", to_text(loss.terms.soft_max)},
-          {"alpha", to_text(loss.terms.alpha)},
-          {"lambda_topk", to_text(loss.terms.top)},
-          {"topk", std::to_string(loss.terms.top_count)},
-          {"lambda_mom", to_text(loss.terms.moments)},
-          {"convex", loss.terms.convex ? "1" : "0"},
-          {"supervision", std::to_string(static_cast<int>(loss.supervision))},
-          {"eta_switch", std::to_string(loss.linear_from)},
-          {"lambda_pdf_ramp", std::to_string(loss.l2_ramp.first) + " " + std::to_string(loss.l2_ramp.last)},
-          {"lambda_linf_ramp", std::to_string(loss.soft_max_ramp.first) + " " + std::to_string(loss.soft_max_ramp.last)}};
+  return {
+      {"lambda_pdf", to_text(loss.terms.l2)},
+      {"lambda_l1", to_text(loss.terms.l1)},
+      {"lambda_linf", to_text(loss.terms.soft_max)},
+      {"alpha", to_text(loss.terms.alpha)},
+      {"lambda_topk", to_text(loss.terms.top)},
+      {"topk", std::to_string(loss.terms.top_count)},
+      {"lambda_mom", to_text(loss.terms.moments)},
+      {"convex", loss.terms.convex ? "1" : "0"},
+      {"supervision", std::to_string(static_cast<int>(loss.supervision))},
+      {"eta_switch", std::to_string(loss.linear_from)},
+      {"lambda_pdf_ramp", std::to_string(loss.l2_ramp.first) + " " + std::to_string(loss.l2_ramp.last)},
+      {"lambda_linf_ramp", std::to_string(loss.soft_max_ramp.first) + " " + std::to_string(loss.soft_max_ramp.last)}};
 }
 
 inline optim::TrainOptions loop_options(const Settings& s, Key key) {
@@ -265,47 +268,24 @@ struct Validation {
   }
 
   static std::vector<std::string> names() {
-    return {"train_ce",    "val_ce",       "val_pdf_linf",   "val_cdf_linf",   "val_cdf_linf_trapezoid",
-            "train_kl",    "val_kl",       "val_pdf_median", "val_pdf_max",    "share_below_0.01",
-            "sigma_min",   "sigma_median", "sigma_max",      "share_at_floor", "share_of_spikes",
-            "peak_min",    "peak_mean",    "peak_max",       "w_min",          "w_sum_min",
-            "w_sum_max",   "area_min",     "area_mean",      "area_max",       "val_loss",
-            "loss_main",   "loss_pdf",     "loss_l1",        "loss_linf",      "loss_topk",
+    return {"train_ce",  "val_ce",       "val_pdf_linf",   "val_cdf_linf",   "val_cdf_linf_trapezoid",
+            "train_kl",  "val_kl",       "val_pdf_median", "val_pdf_max",    "share_below_0.01",
+            "sigma_min", "sigma_median", "sigma_max",      "share_at_floor", "share_of_spikes",
+            "peak_min",  "peak_mean",    "peak_max",       "w_min",          "w_sum_min",
+            "w_sum_max", "area_min",     "area_mean",      "area_max",       "val_loss",
+            "loss_main", "loss_pdf",     "loss_l1",        "loss_linf",      "loss_topk",
             "loss_mom"};
   }
   std::vector<double> values() const {
     const gmm::LamfScores& s = scores;
-    return {seen.cross_entropy,
-            s.cross_entropy,
-            s.density_error,
-            s.analytic_distribution_error,
-            s.distribution_error,
-            seen.relative_entropy,
-            s.relative_entropy,
-            s.median_error,
-            s.largest_error,
-            s.share_below,
-            s.deviation.least,
-            s.deviation.middle,
-            s.deviation.largest,
-            s.share_at_floor,
-            s.share_of_spikes,
-            s.peak.least,
-            s.peak.middle,
-            s.peak.largest,
-            s.least_mass,
-            s.least_mass_sum,
-            s.largest_mass_sum,
-            s.area.least,
-            s.area.middle,
-            s.area.largest,
-            s.terms.total(),
-            s.terms.main,
-            s.terms.l2,
-            s.terms.l1,
-            s.terms.soft_max,
-            s.terms.top,
-            s.terms.moments};
+    return {seen.cross_entropy,   s.cross_entropy,       s.density_error,    s.analytic_distribution_error,
+            s.distribution_error, seen.relative_entropy, s.relative_entropy, s.median_error,
+            s.largest_error,      s.share_below,         s.deviation.least,  s.deviation.middle,
+            s.deviation.largest,  s.share_at_floor,      s.share_of_spikes,  s.peak.least,
+            s.peak.middle,        s.peak.largest,        s.least_mass,       s.least_mass_sum,
+            s.largest_mass_sum,   s.area.least,          s.area.middle,      s.area.largest,
+            s.terms.total(),      s.terms.main,          s.terms.l2,         s.terms.l1,
+            s.terms.soft_max,     s.terms.top,           s.terms.moments};
   }
 };
 
@@ -360,7 +340,9 @@ inline void draw_log(const std::filesystem::path& log, const std::filesystem::pa
        {{"val_cdf_linf", "analytic"}, {"val_cdf_linf_trapezoid", "of sums"}});
   draw(1, 0, "deviations", true, {{"sigma_min", "smallest"}, {"sigma_median", "median"}, {"sigma_max", "largest"}});
   draw(1, 1, "area on the grid; shares", false,
-       {{"area_min", "smallest area"}, {"area_max", "largest area"}, {"share_at_floor", "at the floor"},
+       {{"area_min", "smallest area"},
+        {"area_max", "largest area"},
+        {"share_at_floor", "at the floor"},
         {"share_of_spikes", "spikes"}});
   draw(1, 2, "steps", true, {{"learning_rate", "learning rate"}, {"gradient_norm", "gradient norm"}});
   io::save_picture(picture, figure, 1.5);
@@ -398,7 +380,8 @@ template <class Model>
 int train_model(const char* program, Model model, const gmm::LamfTrainingLoss& loss, const Settings& settings,
                 std::map<std::string, std::string> choices) {
   const RunFolder folder(settings);
-  const auto [data_key, init_key, train_key] = split<3>(Key{settings.seed}).elements;
+  const auto keys = split<3>(Key{settings.seed});
+  const Key data_key = keys[0], init_key = keys[1], train_key = keys[2];
   const gmm::PreprocessOptions preparation = model_preparation(model.options);
   if (!settings.quiet)
     std::printf("generating %lld + %lld densities\n", static_cast<long long>(settings.train),
@@ -415,9 +398,8 @@ int train_model(const char* program, Model model, const gmm::LamfTrainingLoss& l
   choices.merge(recipe(settings));
   choices.merge(recipe(loss));
   auto state = optim::start_training(model, optimiser, options);
-  optim::Checkpoint checkpoint(
-      folder.directory, std::string(program) + "-run",
-      {.every_steps = settings.checkpoint_every, .start = folder.start, .settings = choices});
+  optim::Checkpoint checkpoint(folder.directory, std::string(program) + "-run",
+                               {.every_steps = settings.checkpoint_every, .start = folder.start, .settings = choices});
   if (settings.resume && checkpoint.resume(state, options) && !settings.quiet)
     std::printf("resumed after step %lld, epoch %lld\n", static_cast<long long>(state.step),
                 static_cast<long long>(state.epoch));
@@ -429,10 +411,10 @@ int train_model(const char* program, Model model, const gmm::LamfTrainingLoss& l
   Validation validation{train, valid, loss, settings.quiet};
   OptionalProgress progress;
   if (!settings.quiet) progress.line.emplace(stderr, io::ProgressOptions{.label = "training", .unit = "steps"});
-  optim::CsvLog log(folder.log, {.seconds = true,
-                                 .start = folder.start,
-                                 .extra_columns = Validation::names(),
-                                 .extra_values = [&] { return validation.values(); }});
+  optim::CsvLog log(folder.log,
+                    {.seconds = true, .start = folder.start, .extra_columns = Validation::names(), .extra_values = [&] {
+                       return validation.values();
+                     }});
   const Picture picture{folder.log, settings.picture, folder.output.filename().string()};
   const optim::TrainResult result =
       optim::train(state, optimiser, train, loss, options, validation, progress, log, picture, checkpoint);

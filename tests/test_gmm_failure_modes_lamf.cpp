@@ -256,12 +256,14 @@ TEST_CASE("G-05: corrections move means by at most kappa standard deviations, an
       const auto moved = model(batch.input).to_vector(), unmoved = uncorrected(batch.input).to_vector();
       for (std::size_t b = 0; b < 50; ++b) {
         double mean = 0, variance = 0;
-        for (std::size_t i = 96 * b; i < 96 * (b + 1); ++i) mean += static_cast<double>(w[i]) * static_cast<double>(z[i]);
+        for (std::size_t i = 96 * b; i < 96 * (b + 1); ++i)
+          mean += static_cast<double>(w[i]) * static_cast<double>(z[i]);
         for (std::size_t i = 96 * b; i < 96 * (b + 1); ++i)
           variance += static_cast<double>(w[i]) * std::pow(static_cast<double>(z[i]) - mean, 2);
         // Sorting does not increase the largest difference of two lists.
         for (std::size_t k = 5; k < 10; ++k) {
-          const double move = std::abs(static_cast<double>(moved[15 * b + k]) - static_cast<double>(unmoved[15 * b + k]));
+          const double move =
+              std::abs(static_cast<double>(moved[15 * b + k]) - static_cast<double>(unmoved[15 * b + k]));
           REQUIRE(move <= 0.5 * std::sqrt(variance) * (1 + 1e-3) + 1e-4);
           largest = std::max(largest, move / std::sqrt(variance));
         }
@@ -289,7 +291,8 @@ TEST_CASE("G-06: supervision is of the last output first and of all, linearly, f
   CHECK(supervision_weights(Supervision::linear, 7)[6] == Approx(7.0 / 28));
 }
 
-TEST_CASE("G-07: a batch without a finite loss leaves the weights alone and is counted; a run of them ends the training") {
+TEST_CASE(
+    "G-07: a batch without a finite loss leaves the weights alone and is counted; a run of them ends the training") {
   const auto data = samples(64);
   optim::TrainOptions options;
   options.batch = 16;
@@ -317,7 +320,8 @@ TEST_CASE("G-07: a batch without a finite loss leaves the weights alone and is c
   CHECK(weights_of(broken.model) == weights_of(fresh<F>(small())));
 }
 
-TEST_CASE("G-08: no deviation below half a spacing by default, and a distribution error of at most one for any mixture") {
+TEST_CASE(
+    "G-08: no deviation below half a spacing by default, and a distribution error of at most one for any mixture") {
   const Grid grid{-15, 15, 96};
   CHECK(LamfOptions{}.deviation_floor == 0.5);
   const auto report = fit(load_lamf<F>(shipped()), make_v5<F>(Key{5}, 500).densities, grid);
@@ -336,7 +340,8 @@ TEST_CASE("G-08: no deviation below half a spacing by default, and a distributio
       total += weights.back();
     }
     for (double& w : weights) w /= total;
-    const Mixture<D> mixture{D::from(weights, Shape{1, 5}), D::from(means, Shape{1, 5}), D::from(deviations, Shape{1, 5})};
+    const Mixture<D> mixture{D::from(weights, Shape{1, 5}), D::from(means, Shape{1, 5}),
+                             D::from(deviations, Shape{1, 5})};
     REQUIRE(evaluate(densities, grid, mixture).distribution_error.item() <= 1 + 1e-12);
   }
 }
@@ -384,7 +389,8 @@ TEST_CASE("G-09: spikes that flatter the cross entropy are seen, and KL is never
   }
 }
 
-TEST_CASE("G-10: the shipped models were trained without falling back: no epoch after the fifth is three times the best") {
+TEST_CASE(
+    "G-10: the shipped models were trained without falling back: no epoch after the fifth is three times the best") {
   for (const char* name : {"lamf_v5", "mdn_v5"}) {
     const std::string text = io::read_text_file(std::string(KOLMO_EXAMPLES) + "/models/" + name + ".csv");
     io::CsvReader reader(text);
@@ -438,8 +444,10 @@ TEST_CASE("G-13: the loss is the sum of the logged terms, in both forms") {
   terms.moments = 0.01;
   for (const bool convex : {false, true}) {
     terms.convex = convex;
+    terms.l2_integral = !convex;
     const LossTerms logged = evaluate(model, data, terms).terms;
-    const double loss = static_cast<double>(lamf_loss(batch.input, batch.target, model(batch.input), terms).total.item());
+    const double loss =
+        static_cast<double>(lamf_loss(batch.input, batch.target, model(batch.input), terms).total.item());
     CHECK(logged.total() == Approx(loss).epsilon(2e-6));
     for (const double term : {logged.main, logged.l2, logged.l1, logged.soft_max, logged.top, logged.moments})
       CHECK(term > 0);
@@ -477,9 +485,9 @@ TEST_CASE("G-22: warm-up and cosine give the published rate in every epoch; the 
   const auto rate = optim::warm_up_cosine({.learning_rate = lr, .final_fraction = 0.01, .warm_up = 5, .epochs = 50});
   const double pi = 3.14159265358979323846;
   for (index_t e = 1; e <= 50; ++e) {
-    const double published =
-        e <= 5 ? lr * static_cast<double>(e) / 5
-               : 0.01 * lr + 0.5 * 0.99 * lr * (1 + std::cos(pi * static_cast<double>(e - 6) / 45.0));
+    const double published = e <= 5
+                                 ? lr * static_cast<double>(e) / 5
+                                 : 0.01 * lr + 0.5 * 0.99 * lr * (1 + std::cos(pi * static_cast<double>(e - 6) / 45.0));
     CHECK(rate(e) == Approx(published).epsilon(1e-12));
   }
   CHECK(rate(5) == rate(6));
@@ -520,12 +528,12 @@ TEST_CASE("G-23: another number of iterations is another model; threads with dif
   const F densities = make_v5<F>(Key{2}, 50).densities;
   const std::vector<index_t> counts{0, 1, 3, 9};
   std::vector<std::vector<float>> serial, parallel(counts.size());
-  for (const index_t t : counts) serial.push_back(fit(model.with_iterations(t), densities, grid).mixture.means.to_vector());
+  for (const index_t t : counts)
+    serial.push_back(fit(model.with_iterations(t), densities, grid).mixture.means.to_vector());
   std::vector<std::thread> workers;
   for (std::size_t i = 0; i < counts.size(); ++i)
-    workers.emplace_back([&, i] {
-      parallel[i] = fit(model.with_iterations(counts[i]), densities, grid).mixture.means.to_vector();
-    });
+    workers.emplace_back(
+        [&, i] { parallel[i] = fit(model.with_iterations(counts[i]), densities, grid).mixture.means.to_vector(); });
   for (auto& worker : workers) worker.join();
   CHECK(parallel == serial);
   CHECK(serial[1] != serial[2]);
@@ -553,7 +561,8 @@ TEST_CASE("G-23: another number of iterations is another model; threads with dif
   const auto unusual = wild<F>(options, 9, 0.3);
   io::save_model(folder / "model.safetensors", unusual);
   const auto loaded = load_lamf<F>(folder / "model.safetensors");
-  CHECK(fit(loaded, densities, grid).mixture.means.to_vector() == fit(unusual, densities, grid).mixture.means.to_vector());
+  CHECK(fit(loaded, densities, grid).mixture.means.to_vector() ==
+        fit(unusual, densities, grid).mixture.means.to_vector());
   CHECK(loaded.options.deviation_largest == 4.5);
   CHECK(loaded.options.least_weight == 0.01);
   CHECK(loaded.options.dropout == 0.1);

@@ -143,6 +143,8 @@ TEST_CASE("a refinement without corrections is the specification's damped EM ste
     CHECK(loss.cross_entropy.item() == Approx(1.370326640).epsilon(0).margin(1e-8));
     CHECK(loss.l2.item() == Approx(0.000906141).epsilon(0).margin(1e-9));
     CHECK(target.entropy.item() == Approx(1.276546047).epsilon(0).margin(1e-8));
+    terms.l2_integral = true;  // 96 dz times the mean
+    CHECK(lamf_loss(input, target, after, terms).l2.item() == Approx(0.027470391).epsilon(0).margin(1e-8));
     LamfLossOptions soft = {};
     soft.soft_max = soft.alpha = 20.0;
     const double soft_term = lamf_loss(input, target, after, soft).total.item() - loss.divergence.item();

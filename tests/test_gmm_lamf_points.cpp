@@ -47,7 +47,8 @@ TEST_CASE("the fitter with a network over points is a fitter like the other, for
     visit_parameters([&](const std::string&, V& x) { x = nn::normal_values<V>(Key{++i}, x.shape()); },
                      direction.init_network);
     double product = 0;
-    visit_parameters([&](const std::string&, const V& g, const V& d) { product += dot(g, d).item(); }, gradient, direction);
+    visit_parameters([&](const std::string&, const V& g, const V& d) { product += dot(g, d).item(); }, gradient,
+                     direction);
     CHECK(jvp(loss, model, direction).tangent.item() == Approx(product).epsilon(1e-10));
     CHECK((gradient.init_network.position_table.size() > 0) == (positions == nn::Positions::learned));
     results.push_back(model(input).to_vector());

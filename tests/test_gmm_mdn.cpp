@@ -112,8 +112,8 @@ TEST_CASE("the gradient of every loss of the network agrees with differences") {
   MdnOptions options = small(true);
   options.points = 96;
   auto model = network<D>(options);
-  for (const auto& terms :
-       {mdn_loss(DensityDistance::l2, 0.2, 0, true), mdn_loss(DensityDistance::l1, 0.7, 0.01), mdn_loss(DensityDistance::linf, 2.0)}) {
+  for (const auto& terms : {mdn_loss(DensityDistance::l2, 0.2, 0, true), mdn_loss(DensityDistance::l1, 0.7, 0.01),
+                            mdn_loss(DensityDistance::linf, 2.0)}) {
     const LamfTrainingLoss loss{terms};
     const auto evaluate_loss = [&](const auto& m) { return loss(m, batch, nn::Pass{}); };
     const auto result = value_and_grad(model, evaluate_loss);
@@ -128,7 +128,8 @@ TEST_CASE("the gradient of every loss of the network agrees with differences") {
         return evaluate_loss(moved).item();
       };
       const double slope = (8 * (at(1e-4) - at(-1e-4)) - (at(2e-4) - at(-2e-4))) / 1.2e-3;
-      CHECK(result.gradient.hidden[1].weight.to_vector()[static_cast<std::size_t>(i)] == Approx(slope).epsilon(1e-6).margin(1e-9));
+      CHECK(result.gradient.hidden[1].weight.to_vector()[static_cast<std::size_t>(i)] ==
+            Approx(slope).epsilon(1e-6).margin(1e-9));
     }
   }
   CHECK_THROWS_AS(mdn_loss(DensityDistance::l1, 0.2, 0, true), ArgumentError);
@@ -140,7 +141,8 @@ TEST_CASE("fits of the network are ordered, follow the units of the input and sa
   std::vector<double> values;
   for (const double shift : {0.0, 0.5})
     for (index_t i = 0; i < 150; ++i)
-      values.push_back(0.3 * normal_density(grid[i] - shift, -1.0, 0.5) + 0.7 * normal_density(grid[i] - shift, 1.5, 1.0));
+      values.push_back(0.3 * normal_density(grid[i] - shift, -1.0, 0.5) +
+                       0.7 * normal_density(grid[i] - shift, 1.5, 1.0));
   const D densities = D::from(values, Shape{2, 150});
   const auto report = fit(model, densities, grid);
   CHECK(report.statuses() == std::vector{Status::ok, Status::ok});
@@ -151,7 +153,8 @@ TEST_CASE("fits of the network are ordered, follow the units of the input and sa
   const auto moved = fit(model, densities, Grid{grid.first * 50 + 300, grid.last * 50 + 300, 150});
   for (std::size_t i = 0; i < 6; ++i) {
     CHECK(moved.mixture.means.to_vector()[i] == Approx(means[i] * 50 + 300).epsilon(1e-9));
-    CHECK(moved.mixture.deviations.to_vector()[i] == Approx(report.mixture.deviations.to_vector()[i] * 50).epsilon(1e-9));
+    CHECK(moved.mixture.deviations.to_vector()[i] ==
+          Approx(report.mixture.deviations.to_vector()[i] * 50).epsilon(1e-9));
   }
 
   model.output.bias = D::full(Shape{9}, std::numeric_limits<double>::quiet_NaN());

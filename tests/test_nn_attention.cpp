@@ -16,7 +16,9 @@ namespace {
 
 /// softmax(q k^T / sqrt(d)) v of one sequence after the other: q [b, n, d], k [b, m, d], v [b, m, e].
 Result attended(const Inputs& in) {
-  const auto size = [&](int input, int axis) { return static_cast<std::size_t>(in[static_cast<std::size_t>(input)].shape[axis]); };
+  const auto size = [&](int input, int axis) {
+    return static_cast<std::size_t>(in[static_cast<std::size_t>(input)].shape[axis]);
+  };
   const std::size_t batch = size(0, 0), n = size(0, 1), d = size(0, 2), m = size(1, 1), e = size(2, 2);
   Result y{Shape{in[0].shape[0], in[0].shape[1], in[2].shape[2]}, std::vector<double>(batch * n * e, 0.0)};
   for (std::size_t b = 0; b < batch; ++b)

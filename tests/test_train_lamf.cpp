@@ -80,15 +80,16 @@ TEST_CASE("G-12, G-13: the log has the columns of the model card and of the revi
   REQUIRE(result.code == 0);
   auto log = columns(train_lamf.read("m.csv"));
   for (const char* name :
-       {"epoch", "skipped", "learning_rate", "train_ce", "val_ce", "val_pdf_linf", "val_cdf_linf", "val_kl", "sigma_min",
-        "sigma_median", "sigma_max", "share_at_floor", "peak_min", "peak_mean", "peak_max", "w_min", "w_sum_min",
-        "w_sum_max", "area_min", "area_mean", "area_max"}) {
+       {"epoch",    "skipped",   "learning_rate", "train_ce",  "val_ce",         "val_pdf_linf", "val_cdf_linf",
+        "val_kl",   "sigma_min", "sigma_median",  "sigma_max", "share_at_floor", "peak_min",     "peak_mean",
+        "peak_max", "w_min",     "w_sum_min",     "w_sum_max", "area_min",       "area_mean",    "area_max"}) {
     CAPTURE(name);
     CHECK(log.at(name).size() == 3);
   }
   for (std::size_t i = 0; i < 3; ++i) {
-    CHECK(log["val_loss"][i] == Approx(log["loss_main"][i] + log["loss_pdf"][i] + log["loss_l1"][i] + log["loss_linf"][i] +
-                                       log["loss_topk"][i] + log["loss_mom"][i]).epsilon(1e-12));
+    CHECK(log["val_loss"][i] == Approx(log["loss_main"][i] + log["loss_pdf"][i] + log["loss_l1"][i] +
+                                       log["loss_linf"][i] + log["loss_topk"][i] + log["loss_mom"][i])
+                                    .epsilon(1e-12));
     CHECK(log["metric"][i] == log["val_pdf_linf"][i]);
     CHECK(log["skipped"][i] == 0);
   }
@@ -100,16 +101,19 @@ TEST_CASE("G-12, G-13: the log has the columns of the model card and of the revi
 
 TEST_CASE("a run that is resumed keeps its log and picture and ends with the same model") {
   const Workshop train_lamf;
-  const std::string options = tiny + "--train 2048 --T 2 --scheduler_type plateau --ema_decay 0.9 --dropout 0.1 --eta_switch 2 ";
+  const std::string options =
+      tiny + "--train 2048 --T 2 --scheduler_type plateau --ema_decay 0.9 --dropout 0.1 --eta_switch 2 ";
   REQUIRE(train_lamf(options + "--epochs 4 --output whole.safetensors --picture whole.svg").code == 0);
   // Killed by the clock at some step of some epoch, then resumed.
   train_lamf.killed(options + "--epochs 4 --output part.safetensors --picture part.svg --checkpoint_every 1");
   std::filesystem::remove(train_lamf.folder / "part.safetensors");
-  const auto resumed = train_lamf(options + "--epochs 4 --output part.safetensors --picture part.svg --checkpoint_every 1 --resume");
+  const auto resumed =
+      train_lamf(options + "--epochs 4 --output part.safetensors --picture part.svg --checkpoint_every 1 --resume");
   CAPTURE(resumed.err);
   REQUIRE(resumed.code == 0);
   CHECK(train_lamf.read("part.safetensors") == train_lamf.read("whole.safetensors"));
-  auto whole = columns(train_lamf.read("whole.safetensors.run/log.csv")), part = columns(train_lamf.read("part.safetensors.run/log.csv"));
+  auto whole = columns(train_lamf.read("whole.safetensors.run/log.csv")),
+       part = columns(train_lamf.read("part.safetensors.run/log.csv"));
   whole.erase("seconds");
   part.erase("seconds");
   CHECK(part == whole);
@@ -139,17 +143,22 @@ TEST_CASE("the recipe of the model card sets every option that the card names, a
   // The published count has heads of their own for four kinds of outputs, which is the same number of weights.
   CHECK(parameter_count(model) == 229908);
   auto notes = train_lamf.notes("v4.safetensors");
-  const std::map<std::string, std::string> card{
-      {"lr", "0.001"},       {"batch", "64"},           {"warmup_epochs", "5"}, {"scheduler_type", "cosine"},
-      {"lambda_pdf", "0.2"}, {"weight_decay", "0.001"}, {"clip_norm", "1"},     {"patience", "20"},
-      {"lambda_mom", "0"},   {"lambda_linf", "0"},      {"lambda_topk", "0"},   {"convex", "1"},
-      {"supervision", "0"},  {"seed", "42"},            {"ema_decay", "0"}};
+  const std::map<std::string, std::string> card{{"lr", "0.001"},        {"batch", "64"},
+                                                {"warmup_epochs", "5"}, {"scheduler_type", "cosine"},
+                                                {"lambda_pdf", "0.2"},  {"weight_decay", "0.001"},
+                                                {"clip_norm", "1"},     {"patience", "20"},
+                                                {"lambda_mom", "0"},    {"lambda_linf", "0"},
+                                                {"lambda_topk", "0"},   {"convex", "1"},
+                                                {"supervision", "0"},   {"seed", "42"},
+                                                {"ema_decay", "0"}};
   for (const auto& [name, text] : card) {
     CAPTURE(name);
     CHECK(notes["train:" + name] == text);
   }
-  REQUIRE(train_lamf("--recipe=v4 --sigma_min 0.1 --pi_min 0.01 --share_refine_weights false --T 2 --train 64 --valid 32 "
-                     "--epochs 1 --output other.safetensors --quiet").code == 0);
+  REQUIRE(
+      train_lamf("--recipe=v4 --sigma_min 0.1 --pi_min 0.01 --share_refine_weights false --T 2 --train 64 --valid 32 "
+                 "--epochs 1 --output other.safetensors --quiet")
+          .code == 0);
   const auto other = train_lamf.model("other.safetensors");
   CHECK(other.options.deviation_floor == 0.1);
   CHECK(other.options.least_weight == 0.01);
@@ -183,7 +192,8 @@ TEST_CASE("wrong arguments end with 2, runs that cannot begin with 1, and both s
            {tiny + "--train 128 --output m.safetensors --picture m.jpg", "must end in .svg or .png"},
            {tiny + "--train 128 --output m.safetensors --batch_size 1000", "makes no batch of 1000"},
            {tiny + "--train 128 --output m.safetensors --K 5 --pi_min 0.3", "do not sum to one"},
-           {tiny + "--train 128 --output m.safetensors --coordinates absolute --sigma_min 6 --sigma_max 5", "must be below"},
+           {tiny + "--train 128 --output m.safetensors --coordinates absolute --sigma_min 6 --sigma_max 5",
+            "must be below"},
            {tiny + "--train 128 --output m.safetensors --z_min 3 --z_max 1", "the grid from 3"}}) {
     const auto result = train_lamf(arguments);
     CAPTURE(arguments);

@@ -107,10 +107,10 @@ struct CardComponentKernel {
 /// What the fitter reads of a batch of prepared densities.
 template <PlainTensor V>
 struct LamfInput {
-  V masses;     ///< [batch, N], sum 1
-  V points;     ///< [batch, N], in the model's coordinates
-  V spacing;    ///< [batch], of the points
-  V features;   ///< [batch, 3N + 2], of the initial network
+  V masses;    ///< [batch, N], sum 1
+  V points;    ///< [batch, N], in the model's coordinates
+  V spacing;   ///< [batch], of the points
+  V features;  ///< [batch, 3N + 2], of the initial network
 
   index_t batch() const { return masses.extent(0); }
 };
@@ -121,7 +121,8 @@ LamfInput<V> lamf_input(const V& masses, const V& points, const V& spacing) {
   using T = typename V::Scalar;
   if (masses.rank() != 2 || !(points.shape() == masses.shape()) || !(spacing.shape() == Shape{masses.shape()[0]}))
     throw ShapeError("lamf_input: expected masses and points [batch, N] and spacing [batch], given " +
-                     masses.shape().to_string() + ", " + points.shape().to_string() + ", " + spacing.shape().to_string());
+                     masses.shape().to_string() + ", " + points.shape().to_string() + ", " +
+                     spacing.shape().to_string());
   const index_t batch = masses.shape()[0], count = masses.shape()[1];
   LamfInput<V> input{masses.contiguous(), points.contiguous(), spacing.contiguous(),
                      V::uninitialized(Shape{batch, 3 * count + 2})};
@@ -142,8 +143,8 @@ V card_features(const LamfInput<V>& input) {
   const index_t count = input.masses.shape()[1];
   V features = V::uninitialized(Shape{input.batch(), 3 * count});
   kolmo::detail::for_each_item<typename V::Backend>(
-      input.batch(), detail::CardFeatureKernel<typename V::Scalar>{input.masses.data(), features.mutable_data(), count,
-                                                                   1, count});
+      input.batch(),
+      detail::CardFeatureKernel<typename V::Scalar>{input.masses.data(), features.mutable_data(), count, 1, count});
   return features;
 }
 

@@ -49,10 +49,10 @@ struct LamfOptions {
   LamfFeatures features = LamfFeatures::extended;
   double first_point = -15.0;  ///< of the model's grid, whose units only matter when not standardised
   double last_point = 15.0;
-  double least_weight = 0.0;        ///< of a component after the initial network
-  bool share_refine_weights = true; ///< one update network for all iterations
-  bool share_blend = false;         ///< one temperature and one blend for all iterations
-  bool ordered = true;              ///< sort the means after every iteration, not only after the last
+  double least_weight = 0.0;         ///< of a component after the initial network
+  bool share_refine_weights = true;  ///< one update network for all iterations
+  bool share_blend = false;          ///< one temperature and one blend for all iterations
+  bool ordered = true;               ///< sort the means after every iteration, not only after the last
   nn::Positions positions = nn::Positions::sinusoidal;  ///< of a PointNetwork; its further sizes below
   index_t encoder_layers = 2;
   index_t heads = 4;
@@ -98,7 +98,8 @@ struct LamfOptions {
                           std::to_string(points) + " points, " + std::to_string(components) + " components, " +
                           std::to_string(iterations) + " iterations");
     if (!(deviation_floor > 0) || !(deviation_largest > 0) || !(correction_scale >= 0))
-      throw ArgumentError("lamf: deviation_floor and deviation_largest must be positive, correction_scale not negative");
+      throw ArgumentError(
+          "lamf: deviation_floor and deviation_largest must be positive, correction_scale not negative");
     if (!standardised() && !(deviation_floor < deviation_largest))
       throw ArgumentError("lamf: deviation_floor " + std::to_string(deviation_floor) +
                           " must be below deviation_largest " + std::to_string(deviation_largest));

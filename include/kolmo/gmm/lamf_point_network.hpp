@@ -53,9 +53,8 @@ struct PointNetwork {
   void validate() const {
     embedding.validate();
     head.validate();
-    bool fits = embedding.layers.front().weight.extent(0) == 3 &&
-                head.layers.front().weight.extent(0) == 2 * width() && position_table.rank() == 2 &&
-                position_table.extent(1) == width();
+    bool fits = embedding.layers.front().weight.extent(0) == 3 && head.layers.front().weight.extent(0) == 2 * width() &&
+                position_table.rank() == 2 && position_table.extent(1) == width();
     for (const auto& block : encoder) {
       block.validate();
       fits = fits && block.down.weight.extent(1) == width();

@@ -54,7 +54,8 @@ class LamfSamples {
       const auto statuses = prepared.statuses();
       for (std::size_t i = 0; i < statuses.size(); ++i)
         if (!is_valid(statuses[i]))
-          throw ArgumentError("lamf: training density " + std::to_string(i) + " cannot be used: " + describe(statuses[i]));
+          throw ArgumentError("lamf: training density " + std::to_string(i) +
+                              " cannot be used: " + describe(statuses[i]));
       masses.push_back(prepared.masses);
       points.push_back(prepared.points);
       spacing.push_back(prepared.spacing);

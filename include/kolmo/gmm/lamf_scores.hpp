@@ -31,8 +31,8 @@ struct LossTerms {
 };
 
 struct LamfScores {
-  double divergence = 0;          ///< mean KL of the unnormalised masses, never negative
-  double density_error = 0;       ///< mean over densities of max |f - g| at the grid points
+  double divergence = 0;     ///< mean KL of the unnormalised masses, never negative
+  double density_error = 0;  ///< mean over densities of max |f - g| at the grid points
   double median_error = 0;
   double share_below = 0;         ///< of densities with an error below 0.01
   double distribution_error = 0;  ///< mean over densities of the largest difference of running trapezoid sums
@@ -121,7 +121,7 @@ struct ScoredRow {
     s.entropy = entropy + std::log(scale);
     s.divergence = cross_entropy - entropy + s.area - 1;
     s.terms.main = options.convex ? (1 - options.l2) * cross_entropy : s.divergence;
-    s.terms.l2 = options.l2 * l2 / n;
+    s.terms.l2 = options.l2 * l2 * (options.l2_integral ? spacing * scale : 1 / n);
     s.terms.l1 = options.l1 * l1 / n;
     if (options.soft_max > 0) {
       for (const double error : errors) exponentials += std::exp(options.alpha * (error - s.error));

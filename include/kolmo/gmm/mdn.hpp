@@ -121,10 +121,9 @@ template <PlainTensor V>
 V mdn_features(const LamfInput<V>& input, const MdnOptions& options) {
   V features = V::uninitialized(Shape{input.batch(), options.inputs()});
   kolmo::detail::for_each_item<typename V::Backend>(
-      input.batch(),
-      detail::MdnFeatureKernel<typename V::Scalar>{input.masses.data(), input.points.data(), input.spacing.data(),
-                                                   features.mutable_data(), options.points, options.inputs(),
-                                                   options.moments});
+      input.batch(), detail::MdnFeatureKernel<typename V::Scalar>{input.masses.data(), input.points.data(),
+                                                                  input.spacing.data(), features.mutable_data(),
+                                                                  options.points, options.inputs(), options.moments});
   return features;
 }
 
@@ -246,7 +245,8 @@ void init(Key key, Mdn<V>& model) {
   const index_t k = model.options.components;
   std::vector<T> bias(static_cast<std::size_t>(3 * k), T(0));
   for (index_t i = 0; i < k; ++i)
-    bias[static_cast<std::size_t>(k + i)] = static_cast<T>(0.7 * (static_cast<double>(i) - 0.5 * static_cast<double>(k - 1)));
+    bias[static_cast<std::size_t>(k + i)] =
+        static_cast<T>(0.7 * (static_cast<double>(i) - 0.5 * static_cast<double>(k - 1)));
   model.output.bias = V::from(bias);
 }
 

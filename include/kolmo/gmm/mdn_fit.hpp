@@ -60,9 +60,9 @@ struct FitMdnChunk {
     fitted.mixture = to_mixture(model(lamf_input(fitted.prepared)));
     const index_t rows = densities.extent(0);
     kolmo::detail::for_each_item<typename V::Backend>(
-        rows, SortComponentsItem<T>{fitted.mixture.weights.mutable_data(), fitted.mixture.means.mutable_data(),
-                                    fitted.mixture.deviations.mutable_data(),
-                                    static_cast<int>(model.options.components)});
+        rows,
+        SortComponentsItem<T>{fitted.mixture.weights.mutable_data(), fitted.mixture.means.mutable_data(),
+                              fitted.mixture.deviations.mutable_data(), static_cast<int>(model.options.components)});
     fitted.common_iterations = 1;
     fitted.warnings = FittedChunk<V>::Integers::uninitialized(Shape{rows});
     kolmo::detail::for_each_item<typename V::Backend>(
