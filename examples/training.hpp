@@ -2,6 +2,7 @@
 // What the training programs share: the options of the training loop, the folder of a run that can be resumed, the log
 // with its diagnostics, and the picture of it.
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <map>
@@ -325,11 +326,14 @@ inline void draw_log(const std::filesystem::path& log, const std::filesystem::pa
     panel.x.range(epoch.front() - 0.5, epoch.back() + 0.5);
     for (const auto& [name, label] : lines) {
       std::vector<double> y = columns.at(name);
-      double largest = 0;
-      for (const double v : y) largest = v > largest ? v : largest;
       // A logarithmic axis has no place for a line without positive values.
-      if (log_axis && !(largest > 0)) continue;
+      if (log_axis && !(*std::max_element(y.begin(), y.end()) > 0)) continue;
       panel.line(epoch, y, {.label = label});
+      // What fell below zero, upside down.
+      for (double& v : y) v = -v;
+      if (log_axis && *std::max_element(y.begin(), y.end()) > 0)
+        panel.line(epoch, y, {.label = std::string("-") + label, .dash = io::Dash::dashed});
+      for (double& v : y) v = -v;
       if (epoch.size() < 3) panel.scatter(epoch, y);
     }
   };
