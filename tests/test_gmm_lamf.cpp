@@ -92,6 +92,11 @@ Lamf<P> random_model(const LamfOptions& options, std::uint64_t seed) {
   return model;
 }
 
+template <class P>
+P input_weights(const Shape& shape) {
+  return nn::normal_values<P>(Key{31}, shape);
+}
+
 }  // namespace
 
 TEST_CASE("the parameter transform gives the specification's numbers") {
@@ -138,6 +143,8 @@ TEST_CASE("a refinement without corrections is the specification's damped EM ste
     CHECK(loss.cross_entropy.item() == Approx(1.370326640).epsilon(0).margin(1e-8));
     CHECK(loss.l2.item() == Approx(0.000906141).epsilon(0).margin(1e-9));
     CHECK(target.entropy.item() == Approx(1.276546047).epsilon(0).margin(1e-8));
+    terms.l2_integral = true;  // 96 dz times the mean
+    CHECK(lamf_loss(input, target, after, terms).l2.item() == Approx(0.027470391).epsilon(0).margin(1e-8));
     LamfLossOptions soft = {};
     soft.soft_max = soft.alpha = 20.0;
     const double soft_term = lamf_loss(input, target, after, soft).total.item() - loss.divergence.item();
@@ -331,4 +338,76 @@ TEST_CASE("training lowers the loss and improves on the untrained fitter") {
   const LamfScores after = evaluate(model, samples);
   CHECK(after.density_error < 0.7 * before.density_error);
   CHECK(after.divergence < before.divergence);
+}
+
+TEST_CASE("weights raised to a least one sum to one, and their gradient agrees with dual numbers") {
+  const LamfInput<V> input = v5_input<V>(2);
+  auto c = constants(input.masses, input.points, 0.05, 4.0, 4);
+  c.least_weight = 0.1;
+  const V x = V::from({3.0, 0.1, -2.0, -4.0, 0, 0, 0, 0, 0, 0, 0, 0, 0.3, 0.2, 0.1, 0.0, 1, 0, 0, 0, 0, 0, 0, 0}, Shape{2, 12});
+  const auto project = [&](const auto& raw) { return item_map(gmm::detail::ProjectSpec<V>{c}, Shape{2, 12}, raw); };
+  const auto rows = project(x).to_vector();
+  double total = 0, total_before = 0;
+  for (const double a : {3.0, 0.1, -2.0, -4.0}) total_before += std::exp(a);
+  for (std::size_t k = 0; k < 4; ++k) total += std::exp(rows[k]);
+  CHECK(total == Approx(1.0).epsilon(1e-14));
+  // Three of the weights are raised to 0.1; then all are divided by their sum.
+  const double largest = std::exp(3.0) / total_before;
+  CHECK(std::exp(rows[0]) == Approx(largest / (largest + 0.3)).epsilon(1e-12));
+  for (std::size_t k = 1; k < 4; ++k) CHECK(std::exp(rows[k]) == Approx(0.1 / (largest + 0.3)).epsilon(1e-12));
+
+  const auto loss = [&](const auto& raw) { return sum(project(raw) * input_weights<V>(Shape{2, 12})); };
+  const auto gradient = grad(loss, x).to_vector();
+  for (std::size_t i = 0; i < 24; ++i) {
+    std::vector<double> unit(24, 0.0);
+    unit[i] = 1;
+    CHECK(gradient[i] == Approx(jvp(loss, x, V::from(unit, Shape{2, 12})).tangent.item()).epsilon(1e-12).margin(1e-14));
+  }
+}
+
+TEST_CASE("with the coordinates and features of the card, the gradient of the whole fitter agrees with differences") {
+  auto options = small_options();
+  options.features = LamfFeatures::card;
+  options.deviation_floor = 0.01;
+  options.deviation_largest = 5.0;
+  options.share_blend = true;
+  options.share_refine_weights = false;
+  options.least_weight = 0.02;
+  const auto set = make_v5<V>(Key{1}, 3);
+  for (const auto coordinates : {Coordinates::absolute, Coordinates::relative}) {
+    options.coordinates = coordinates;
+    const auto batch = LamfSamples<V>({set}, model_preparation(options)).batch(std::vector<index_t>{0, 1, 2});
+    if (coordinates == Coordinates::absolute)
+      for (std::size_t i = 0; i < 96; ++i)
+        CHECK(batch.input.points.to_vector()[96 + i] == Approx(-15 + 30.0 * static_cast<double>(i) / 95).margin(1e-9));
+    auto model = random_model<V>(options, 23);
+    CHECK(model.later_refine_networks.size() + 1 == static_cast<std::size_t>(options.iterations));
+    LamfTrainingLoss loss;
+    loss.supervision = Supervision::linear;
+    loss.terms.l2 = 0.2;
+    loss.terms.convex = true;
+    const auto value_of = [&](const auto& m) { return loss(m, batch, nn::Pass{}); };
+    const auto gradient = value_and_grad(model, value_of).gradient;
+    const auto check = [&](V& parameter, const V& g, std::size_t i) {
+      const V kept = parameter;
+      const auto at = [&](double h) {
+        auto values = kept.to_vector();
+        values[i] += h;
+        parameter = V::from(values, kept.shape());
+        const double result = value_of(model).item();
+        parameter = kept;
+        return result;
+      };
+      const double h = 1e-4;
+      CHECK(g.to_vector()[i] ==
+            Approx((8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)).epsilon(1e-5).margin(1e-8));
+    };
+    check(model.init_network.layers[0].weight, gradient.init_network.layers[0].weight, 300);
+    check(model.init_network.layers.back().bias, gradient.init_network.layers.back().bias, 7);
+    check(model.refine_network.layers[0].weight, gradient.refine_network.layers[0].weight, 5);
+    check(model.later_refine_networks.back().layers.back().weight,
+          gradient.later_refine_networks.back().layers.back().weight, 4);
+    check(model.temperature[0], gradient.temperature[0], 0);
+    check(model.blend[0], gradient.blend[0], 0);
+  }
 }

@@ -210,6 +210,49 @@ TEST_CASE("a file whose parts do not make a model is refused") {
   }
 }
 
+namespace {
+
+/// A model that got an option, a list and an optional part after its first files were written.
+template <class V>
+struct Grown {
+  V weight;
+  double rate = 0.5;
+  std::vector<nn::Linear<V>> more;
+  std::optional<nn::Linear<V>> head;
+
+  static void fields(auto&& f, auto&... s) {
+    f(param("weight"), s.weight...);
+    f(option("rate", "0.25"), s.rate...);
+    f(submodule("more", "0"), s.more...);
+    f(submodule("head", "0"), s.head...);
+  }
+  template <class U>
+  using Rebind = Grown<U>;
+};
+
+}  // namespace
+
+TEST_CASE("a file from before an option existed means what the model says that its absence means") {
+  io::NamedArrays old;
+  old.add("weight", io::HostArray(std::vector<float>{1, 2}));
+  const auto model = io::model_from_arrays<Grown<Ten>>(old);
+  CHECK(model.rate == 0.25);
+  CHECK(model.more.empty());
+  CHECK(!model.head);
+  // An existing model takes the file only if it means the same.
+  Grown<Ten> same = model, other = model;
+  other.rate = 0.5;
+  CHECK_NOTHROW(io::from_arrays(same, old));
+  CHECK_THROWS_WITH(io::from_arrays(other, old), contains("option 'rate': the file has 0.25, the model 0.5"));
+  other = model;
+  other.more.emplace_back(1, 1);
+  CHECK_THROWS_AS(io::from_arrays(other, old), IoError);
+  // What is in the file counts.
+  io::NamedArrays later = io::to_arrays(model);
+  later.metadata["option:rate"] = "0.125";
+  CHECK(io::model_from_arrays<Grown<Ten>>(later).rate == 0.125);
+}
+
 TEST_CASE("options are written as text that reads back exactly, or not at all") {
   double number = 0;
   CHECK(io::parse_option(io::option_text(0.1), number));

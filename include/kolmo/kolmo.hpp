@@ -8,13 +8,17 @@
 #include <kolmo/gmm/em_fit.hpp>
 #include <kolmo/gmm/em_samples.hpp>
 #include <kolmo/gmm/lamf_fit.hpp>
+#include <kolmo/gmm/lamf_point_network.hpp>
 #include <kolmo/gmm/lamf_train.hpp>
+#include <kolmo/gmm/mdn_fit.hpp>
+#include <kolmo/gmm/mdn_train.hpp>
 #include <kolmo/io/npy.hpp>
 #include <kolmo/io/npz.hpp>
 #include <kolmo/io/picture.hpp>
 #include <kolmo/io/tree.hpp>
 #include <kolmo/nn/mlp.hpp>
 #include <kolmo/nn/sequential.hpp>
+#include <kolmo/nn/transformer.hpp>
 #include <kolmo/ops/cholesky.hpp>
 #include <kolmo/ops/indexing.hpp>
 #include <kolmo/ops/linalg.hpp>

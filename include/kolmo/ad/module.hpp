@@ -26,12 +26,15 @@ enum class FieldKind { parameter, state, option, module };
 struct Field {
   const char* name;
   FieldKind kind;
+  /// What the absence of an option, of a list's length or of a part's presence means: its text in files that were
+  /// written before the field existed. Null: every file has it.
+  const char* absent = nullptr;
 };
 
-constexpr Field param(const char* name) { return {name, FieldKind::parameter}; }
-constexpr Field state(const char* name) { return {name, FieldKind::state}; }
-constexpr Field option(const char* name) { return {name, FieldKind::option}; }
-constexpr Field submodule(const char* name) { return {name, FieldKind::module}; }
+constexpr Field param(const char* name, const char* absent = nullptr) { return {name, FieldKind::parameter, absent}; }
+constexpr Field state(const char* name, const char* absent = nullptr) { return {name, FieldKind::state, absent}; }
+constexpr Field option(const char* name, const char* absent = nullptr) { return {name, FieldKind::option, absent}; }
+constexpr Field submodule(const char* name, const char* absent = nullptr) { return {name, FieldKind::module, absent}; }
 
 namespace detail {
 struct IgnoreFields {

@@ -7,38 +7,20 @@
 //   (alpha, c, beta, gamma) = InitNet(w);   mixture_0 = project(alpha, c, beta, gamma)
 //   mixture_(t+1) = update(statistics(w, z, mixture_t), UpdateNet(statistics), lambda_t)
 //
-// Coordinates are standardised per density (preprocess.hpp, Scaling::deviation), so a fit commutes with
-// shifts and changes of unit. Deviations stay above half a grid spacing and means stay ordered.
+// By default coordinates are standardised per density (preprocess.hpp, Scaling::deviation), so a fit commutes with
+// shifts and changes of unit, deviations stay above half a grid spacing and means stay ordered. LamfOptions can undo
+// each of these, down to the fitter of the published model card.
 
 #include <cmath>
 #include <vector>
 
-#include <kolmo/ad/items.hpp>
+#include <kolmo/gmm/lamf_input.hpp>
 #include <kolmo/gmm/lamf_update.hpp>
-#include <kolmo/gmm/preprocess.hpp>
 #include <kolmo/nn/mlp.hpp>
 #include <kolmo/ops/reduce.hpp>
 #include <kolmo/ops/shape.hpp>
 
 namespace kolmo::gmm {
-
-/// Largest number of grid points of a fitter.
-inline constexpr index_t max_points = index_t{1} << 24;
-
-/// Sizes and bounds of a fitter. The defaults are those of the model card.
-struct LamfOptions {
-  index_t points = 96;
-  index_t components = 5;
-  index_t iterations = 6;
-  index_t init_width = 256;
-  index_t init_layers = 3;
-  index_t refine_width = 128;
-  index_t refine_layers = 2;
-  double dropout = 0.0;           ///< in the initial network, while training
-  double deviation_floor = 0.5;   ///< in grid spacings
-  double deviation_largest = 3.0; ///< in standard deviations of the density
-  double correction_scale = 0.5;
-};
 
 namespace detail {
 
@@ -49,12 +31,16 @@ struct LamfConstants {
   V masses, points, log_floor;
   T log_largest = T(0), correction_scale = T(0);
   int components = 0;
+  V deviation{};  // [batch], of the densities; without a value one
+  T least_weight = T(0);
+  bool ordered = true;
 };
 
 template <PlainTensor V>
 struct ProjectSpec : LamfConstants<V> {
   auto kernel() const {
-    return ProjectKernel<typename V::Scalar>{this->log_floor.data(), this->log_largest, this->components};
+    return ProjectKernel<typename V::Scalar>{this->log_floor.data(), this->log_largest, this->components,
+                                             this->least_weight};
   }
 };
 template <PlainTensor V>
@@ -67,8 +53,12 @@ struct StatisticsSpec : LamfConstants<V> {
 template <PlainTensor V>
 struct UpdateSpec : LamfConstants<V> {
   auto kernel() const {
-    return UpdateKernel<typename V::Scalar>{this->log_floor.data(), this->log_largest, this->correction_scale,
-                                            this->components};
+    return UpdateKernel<typename V::Scalar>{this->log_floor.data(),
+                                            this->log_largest,
+                                            this->correction_scale,
+                                            this->components,
+                                            this->deviation.has_value() ? this->deviation.data() : nullptr,
+                                            this->ordered};
   }
 };
 template <PlainTensor V>
@@ -78,30 +68,12 @@ struct LogDensitySpec {
   auto kernel() const { return LogDensityKernel<typename V::Scalar>{points.data(), points.shape()[1], components}; }
 };
 
-/// Inputs of the initial network: masses, their logarithms, their running sums, where the mean lies within its
-/// cell, and the resolution.
-template <class T>
-struct InitFeatureKernel {
-  const T* masses;
-  const T* points;
-  const T* spacing;
-  T* features;
-  index_t count;
-  KOLMO_HD void operator()(index_t item) const {
-    const T* w = masses + item * count;
-    T* x = features + item * (3 * count + 2);
-    for (index_t i = 0; i < count; ++i) {
-      x[i] = w[i];
-      x[count + i] = T(0.1) * log(w[i] + T(1e-12));
-    }
-    T sum = T(0);
-    for (index_t i = 0; i < count; ++i) {
-      sum += w[i];
-      x[2 * count + i] = sum;
-    }
-    x[3 * count] = points[item * count + count / 2] / spacing[item];
-    x[3 * count + 1] = log(spacing[item]);
-  }
+/// Turns the features of StatisticsKernel into those of LamfFeatures::card.
+template <PlainTensor V>
+struct CardComponentSpec {
+  V mean, deviation;
+  int components;
+  auto kernel() const { return CardComponentKernel<typename V::Scalar>{mean.data(), deviation.data(), components}; }
 };
 
 template <class T>
@@ -110,122 +82,124 @@ struct LogFloorKernel {
   KOLMO_HD T operator()(T spacing) const { return log(spacing * cells); }
 };
 
-}  // namespace detail
+/// Makes and runs the initial network of a fitter. A specialisation for another type of network makes
+/// Lamf<V, thatType> a fitter.
+template <class Init>
+struct InitialNetwork;
 
-/// What the fitter reads of a batch of prepared densities.
-template <PlainTensor V>
-struct LamfInput {
-  V masses;     ///< [batch, N], sum 1
-  V points;     ///< [batch, N], standardised
-  V spacing;    ///< [batch], of the points
-  V features;   ///< [batch, 3N + 2], of the initial network
-
-  index_t batch() const { return masses.extent(0); }
+template <class V>
+struct InitialNetwork<nn::Mlp<V>> {
+  static index_t inputs(const LamfOptions& options) {
+    return 3 * options.points + (options.features == LamfFeatures::extended ? 2 : 0);
+  }
+  static nn::Mlp<V> make(const LamfOptions& options) {
+    nn::MlpOptions sizes;
+    sizes.inputs = inputs(options);
+    sizes.hidden.assign(static_cast<std::size_t>(options.init_layers), options.init_width);
+    sizes.outputs = 3 * options.components;
+    sizes.layer_norm = true;
+    sizes.dropout = options.dropout;
+    return nn::Mlp<V>(sizes);
+  }
+  static bool fits(const nn::Mlp<V>& network, const LamfOptions& options) {
+    return network.layers.front().weight.extent(0) == inputs(options) &&
+           network.layers.back().weight.extent(1) == 3 * options.components;
+  }
+  template <PlainTensor P>
+  static auto run(const nn::Mlp<V>& network, const LamfOptions& options, const LamfInput<P>& input,
+                  const nn::Pass& pass) {
+    return network(options.features == LamfFeatures::card ? card_features(input) : input.features, pass);
+  }
+  static auto& output(nn::Mlp<V>& network) { return network.layers.back(); }
 };
 
-/// Assembles the features of the initial network. Throws ShapeError when the parts do not fit.
-template <PlainTensor V>
-LamfInput<V> lamf_input(const V& masses, const V& points, const V& spacing) {
-  using T = typename V::Scalar;
-  if (masses.rank() != 2 || !(points.shape() == masses.shape()) || !(spacing.shape() == Shape{masses.shape()[0]}))
-    throw ShapeError("lamf_input: expected masses and points [batch, N] and spacing [batch], given " +
-                     masses.shape().to_string() + ", " + points.shape().to_string() + ", " + spacing.shape().to_string());
-  const index_t batch = masses.shape()[0], count = masses.shape()[1];
-  LamfInput<V> input{masses.contiguous(), points.contiguous(), spacing.contiguous(),
-                     V::uninitialized(Shape{batch, 3 * count + 2})};
-  kolmo::detail::for_each_item<typename V::Backend>(
-      batch, detail::InitFeatureKernel<T>{input.masses.data(), input.points.data(), input.spacing.data(),
-                                          input.features.mutable_data(), count});
-  return input;
-}
-
-template <PlainTensor V>
-LamfInput<V> lamf_input(const Preprocessed<V>& prepared) {
-  return lamf_input(prepared.masses, prepared.points, prepared.spacing);
-}
+}  // namespace detail
 
 /// The learned fitter. A mixture is carried as a row [log weights, means, log deviations] of 3K numbers in
-/// standardised coordinates.
-template <class V>
+/// the model's coordinates. `Init` is the type of the initial network: a multi-layer perceptron, or a PointNetwork
+/// (lamf_point_network.hpp).
+template <class V, class Init = nn::Mlp<V>>
 struct Lamf {
   LamfOptions options;
-  nn::Mlp<V> init_network;     ///< [3N + 2] -> [3K]
-  nn::Mlp<V> refine_network;   ///< [feature_count] -> [3], shared by components and iterations
-  std::vector<V> temperature;  ///< raw, one per iteration: softplus(raw) + 0.1
-  std::vector<V> blend;        ///< raw, one per iteration: sigmoid(raw)
+  Init init_network;         ///< features of the density -> [3K]
+  nn::Mlp<V> refine_network; ///< features of a component -> [3]; of all iterations, or of the first
+  std::vector<nn::Mlp<V>> later_refine_networks;  ///< of the others, unless shared
+  std::vector<V> temperature;  ///< raw, one per iteration or one for all: softplus(raw) + 0.1
+  std::vector<V> blend;        ///< raw, alike: sigmoid(raw)
 
   Lamf() = default;
   /// Zero weights; call init or load. Throws ArgumentError for sizes that make no model.
   explicit Lamf(const LamfOptions& given) : options(given) {
-    if (options.points < 3 || options.components < 1 || options.components > max_components || options.iterations < 0 ||
-        options.init_layers < 1 || options.refine_layers < 1)
-      throw ArgumentError("lamf: expected at least 3 points, 1 to " + std::to_string(max_components) +
-                          " components, 0 or more iterations and at least one hidden layer, given " +
-                          std::to_string(options.points) + " points, " + std::to_string(options.components) +
-                          " components, " + std::to_string(options.iterations) + " iterations");
-    if (!(options.deviation_floor > 0) || !(options.deviation_largest > 0) || !(options.correction_scale >= 0))
-      throw ArgumentError("lamf: deviation_floor and deviation_largest must be positive, correction_scale not negative");
-    nn::MlpOptions init, refine;
-    init.inputs = 3 * options.points + 2;
-    init.hidden.assign(static_cast<std::size_t>(options.init_layers), options.init_width);
-    init.outputs = 3 * options.components;
-    init.layer_norm = refine.layer_norm = true;
-    init.dropout = options.dropout;
-    refine.inputs = feature_count;
+    options.validate();
+    init_network = detail::InitialNetwork<Init>::make(options);
+    nn::MlpOptions refine;
+    refine.inputs = refine_inputs();
     refine.hidden.assign(static_cast<std::size_t>(options.refine_layers), options.refine_width);
     refine.outputs = 3;
-    init_network = nn::Mlp<V>(init);
+    refine.layer_norm = true;
     refine_network = nn::Mlp<V>(refine);
-    temperature.assign(static_cast<std::size_t>(options.iterations), V::zeros(Shape{}));
+    for (index_t t = 1; t < options.update_networks(); ++t) later_refine_networks.emplace_back(refine);
+    temperature.assign(static_cast<std::size_t>(options.blends()), V::zeros(Shape{}));
     blend = temperature;
   }
 
   static void fields(auto&& f, auto&... s) {
-    f(option("points"), s.options.points...);
-    f(option("components"), s.options.components...);
-    f(option("iterations"), s.options.iterations...);
-    f(option("init_width"), s.options.init_width...);
-    f(option("init_layers"), s.options.init_layers...);
-    f(option("refine_width"), s.options.refine_width...);
-    f(option("refine_layers"), s.options.refine_layers...);
-    f(option("dropout"), s.options.dropout...);
-    f(option("deviation_floor"), s.options.deviation_floor...);
-    f(option("deviation_largest"), s.options.deviation_largest...);
-    f(option("correction_scale"), s.options.correction_scale...);
+    LamfOptions::fields(f, s.options...);
     f(submodule("init_network"), s.init_network...);
     f(submodule("refine_network"), s.refine_network...);
+    f(submodule("later_refine_networks", "0"), s.later_refine_networks...);
     f(param("temperature"), s.temperature...);
     f(param("blend"), s.blend...);
   }
   template <class U>
-  using Rebind = Lamf<U>;
+  using Rebind = Lamf<U, RebindTo<U, Init>>;
 
   /// Throws ShapeError or ArgumentError unless the sizes of the networks are those that the options ask for.
   void validate() const {
+    options.validate();
     init_network.validate();
-    refine_network.validate();
-    const auto takes = [](const nn::Mlp<V>& network) { return network.layers.front().weight.extent(0); };
-    const auto gives = [](const nn::Mlp<V>& network) { return network.layers.back().weight.extent(1); };
-    if (options.points < 3 || options.points > max_points || options.components < 1 ||
-        options.components > max_components || takes(init_network) != 3 * options.points + 2 ||
-        gives(init_network) != 3 * options.components || takes(refine_network) != feature_count ||
-        gives(refine_network) != 3)
-      throw ShapeError("lamf: a model of " + std::to_string(options.points) + " points and " +
-                       std::to_string(options.components) +
-                       " components needs networks from 3 * points + 2 to 3 * components and from " +
-                       std::to_string(feature_count) + " to 3 numbers, given " + std::to_string(takes(init_network)) +
-                       " to " + std::to_string(gives(init_network)) + " and " + std::to_string(takes(refine_network)) +
-                       " to " + std::to_string(gives(refine_network)));
+    if (!detail::InitialNetwork<Init>::fits(init_network, options))
+      throw ShapeError("lamf: the initial network is not that of " + std::to_string(options.points) + " points and " +
+                       std::to_string(options.components) + " components");
+    const auto check_refinement = [&](const nn::Mlp<V>& network) {
+      network.validate();
+      const index_t takes = network.layers.front().weight.extent(0), gives = network.layers.back().weight.extent(1);
+      if (takes != refine_inputs() || gives != 3)
+        throw ShapeError("lamf: expected update networks from " + std::to_string(refine_inputs()) +
+                         " to 3 numbers, given one from " + std::to_string(takes) + " to " + std::to_string(gives));
+    };
+    check_refinement(refine_network);
+    for (const nn::Mlp<V>& network : later_refine_networks) check_refinement(network);
     bool scalars = true;
     for (const V& x : temperature) scalars = scalars && x.size() == 1;
     for (const V& x : blend) scalars = scalars && x.size() == 1;
-    const auto iterations = static_cast<index_t>(temperature.size());
-    if (!scalars || options.iterations != iterations || blend.size() != temperature.size())
-      throw ShapeError("lamf: " + std::to_string(options.iterations) +
-                       " iterations need as many temperatures and blends, given " + std::to_string(iterations) +
+    const auto given = static_cast<index_t>(temperature.size());
+    if (!scalars || options.blends() != given || blend.size() != temperature.size())
+      throw ShapeError("lamf: " + std::to_string(options.iterations) + " iterations need " +
+                       std::to_string(options.blends()) + " temperatures and blends, given " + std::to_string(given) +
                        " and " + std::to_string(blend.size()));
-    if (!(options.deviation_floor > 0) || !(options.deviation_largest > 0) || !(options.correction_scale >= 0))
-      throw ArgumentError("lamf: deviation_floor and deviation_largest must be positive, correction_scale not negative");
+    if (static_cast<index_t>(later_refine_networks.size()) != larger<index_t>(options.update_networks(), 1) - 1)
+      throw ShapeError("lamf: " + std::to_string(options.iterations) + " iterations need " +
+                       std::to_string(options.update_networks()) + " update networks, given " +
+                       std::to_string(later_refine_networks.size() + 1));
+  }
+
+  /// The same weights with another number of refinements; this model is not changed. Throws ArgumentError for more
+  /// than the model has weights for: any number with a shared network and blend, else at most those trained.
+  Lamf with_iterations(index_t iterations) const {
+    const index_t most = options.share_refine_weights && options.share_blend ? 65536 : options.iterations;
+    if (iterations < 0 || iterations > most)
+      throw ArgumentError("lamf: this model can make 0 to " + std::to_string(most) + " iterations, " +
+                          std::to_string(iterations) + " were asked for");
+    Lamf result = *this;
+    result.options.iterations = iterations;
+    if (!options.share_blend) {
+      result.temperature.resize(static_cast<std::size_t>(iterations));
+      result.blend.resize(static_cast<std::size_t>(iterations));
+    }
+    if (!options.share_refine_weights)
+      result.later_refine_networks.resize(static_cast<std::size_t>(larger<index_t>(iterations, 1) - 1));
+    return result;
   }
 
   /// The mixtures after the initial network (index 0) and after every refinement: [batch, 3K] each.
@@ -233,39 +207,65 @@ struct Lamf {
   auto trajectory(const LamfInput<P>& input, const nn::Pass& pass = {}) const {
     check(input);
     using T = typename P::Scalar;
-    detail::LamfConstants<P> constants{input.masses,
-                                       input.points,
-                                       apply(detail::LogFloorKernel<T>{static_cast<T>(options.deviation_floor)}, input.spacing),
-                                       static_cast<T>(std::log(options.deviation_largest)),
-                                       static_cast<T>(options.correction_scale),
-                                       static_cast<int>(options.components)};
     const index_t batch = input.batch(), k = options.components;
+    detail::LamfConstants<P> constants;
+    constants.masses = input.masses;
+    constants.points = input.points;
+    constants.log_floor = options.standardised()
+                              ? apply(detail::LogFloorKernel<T>{static_cast<T>(options.deviation_floor)}, input.spacing)
+                              : P::full(Shape{batch}, static_cast<T>(std::log(options.deviation_floor)));
+    constants.log_largest = static_cast<T>(std::log(options.deviation_largest));
+    constants.correction_scale = static_cast<T>(options.correction_scale);
+    constants.components = static_cast<int>(k);
+    constants.least_weight = static_cast<T>(options.least_weight);
+    const bool card = options.features == LamfFeatures::card;
+    P mean, deviation;
+    if (card || !options.standardised()) {
+      mean = P::uninitialized(Shape{batch});
+      deviation = P::uninitialized(Shape{batch});
+      kolmo::detail::for_each_item<typename P::Backend>(
+          batch, detail::DensityMomentsKernel<T>{input.masses.data(), input.points.data(), mean.mutable_data(),
+                                                 deviation.mutable_data(), options.points});
+      if (!options.standardised()) constants.deviation = deviation;
+    }
     const Shape mixture_shape{batch, 3 * k};
-    auto mixture =
-        item_map(detail::ProjectSpec<P>{constants}, mixture_shape, init_network(input.features, pass));
+    auto mixture = item_map(detail::ProjectSpec<P>{constants}, mixture_shape,
+                            detail::InitialNetwork<Init>::run(init_network, options, input, pass));
     std::vector<decltype(mixture)> result{mixture};
-    for (std::size_t t = 0; t < temperature.size(); ++t) {
-      const auto inverse_temperature = 1 / (softplus(temperature[t]) + 0.1);
+    for (index_t t = 0; t < options.iterations; ++t) {
+      const std::size_t own = options.share_blend ? 0 : static_cast<std::size_t>(t);
+      constants.ordered = options.ordered || t + 1 == options.iterations;
+      const auto inverse_temperature = 1 / (softplus(temperature[own]) + 0.1);
       const auto features = item_map(detail::StatisticsSpec<P>{constants}, Shape{batch, k * feature_count}, mixture,
                                      inverse_temperature);
-      const auto raw =
-          reshape(refine_network(reshape(features, Shape{batch * k, feature_count})), Shape{batch, 3 * k});
-      mixture = item_map(detail::UpdateSpec<P>{constants}, mixture_shape, features, raw, sigmoid(blend[t]));
+      auto seen = features;
+      if (card)
+        seen = item_map(detail::CardComponentSpec<P>{mean, deviation, constants.components},
+                        Shape{batch, k * refine_inputs()}, features);
+      const auto& network = options.share_refine_weights || t == 0
+                                ? refine_network
+                                : later_refine_networks[static_cast<std::size_t>(t - 1)];
+      const auto raw = reshape(network(reshape(seen, Shape{batch * k, refine_inputs()})), Shape{batch, 3 * k});
+      mixture = item_map(detail::UpdateSpec<P>{constants}, mixture_shape, features, raw, sigmoid(blend[own]));
       result.push_back(mixture);
     }
     return result;
   }
 
-  /// The fitted mixtures in standardised coordinates, as rows of 3K numbers.
+  /// The fitted mixtures in the model's coordinates, as rows of 3K numbers.
   template <PlainTensor P>
   auto operator()(const LamfInput<P>& input, const nn::Pass& pass = {}) const {
     return trajectory(input, pass).back();
   }
 
  private:
+  index_t refine_inputs() const {
+    return options.features == LamfFeatures::card ? detail::CardComponentKernel<float>::width : feature_count;
+  }
+
   template <PlainTensor P>
   void check(const LamfInput<P>& input) const {
-    if (init_network.layers.empty())
+    if (refine_network.layers.empty())
       throw ArgumentError("lamf: the model has no layers; construct it from options, or load it");
     if (input.masses.shape()[1] != options.points)
       throw ShapeError("lamf: the model reads " + std::to_string(options.points) + " points but the densities have " +
@@ -275,17 +275,21 @@ struct Lamf {
 
 /// Starting values: He for hidden layers, Xavier for the initial heads, means spread about zero; the refinement
 /// starts as half an EM step at temperature one, with corrections of zero.
-template <PlainTensor V>
-void init(Key key, Lamf<V>& model) {
+template <PlainTensor V, class Init>
+void init(Key key, Lamf<V, Init>& model) {
   using T = typename V::Scalar;
   const auto [init_key, refine_key] = split(key);
-  nn::init(init_key, model.init_network);
+  init(init_key, model.init_network);
   nn::init(refine_key, model.refine_network, nn::Start::he_uniform, nn::Start::zeros);
-  std::vector<T> bias(static_cast<std::size_t>(3 * model.options.components), T(0));
-  // Gaps start at softplus(0) = log 2; the first mean is half of their sum to the left.
-  bias[static_cast<std::size_t>(model.options.components)] =
-      static_cast<T>(-0.34657359 * static_cast<double>(model.options.components - 1));
-  model.init_network.layers.back().bias = V::from(bias);
+  for (std::size_t t = 0; t < model.later_refine_networks.size(); ++t)
+    nn::init(fold_in(refine_key, t), model.later_refine_networks[t], nn::Start::he_uniform, nn::Start::zeros);
+  if (model.options.features == LamfFeatures::extended) {
+    std::vector<T> bias(static_cast<std::size_t>(3 * model.options.components), T(0));
+    // Gaps start at softplus(0) = log 2; the first mean is half of their sum to the left.
+    bias[static_cast<std::size_t>(model.options.components)] =
+        static_cast<T>(-0.34657359 * static_cast<double>(model.options.components - 1));
+    detail::InitialNetwork<Init>::output(model.init_network).bias = V::from(bias);
+  }
   for (auto& raw : model.temperature) raw = V::scalar(static_cast<T>(std::log(std::expm1(0.9))));
   for (auto& raw : model.blend) raw = V::scalar(T(0));
 }

@@ -11,20 +11,14 @@
 #include <string>
 
 #include <kolmo/gmm/lamf.hpp>
-#include <kolmo/gmm/refit.hpp>
+#include <kolmo/gmm/learned_fit.hpp>
 #include <kolmo/io/tree.hpp>
 
 namespace kolmo::gmm {
 
-/// The grid that a model reads prepared densities on: the V5 grid with the model's number of points. Only the
-/// position of its middle matters, because the coordinates are standardised per density.
-inline Grid lamf_grid(const LamfOptions& options) { return {-15.0, 15.0, options.points}; }
-
 /// How densities are prepared for a model, in training and in fitting.
 inline PreprocessOptions lamf_preparation(const LamfOptions& model, const FitOptions& options = {}) {
-  PreprocessOptions preparation;
-  preparation.grid = lamf_grid(model);
-  preparation.scaling = Scaling::deviation;
+  PreprocessOptions preparation = model_preparation(model);
   preparation.resampling = options.resampling;
   preparation.negative_tolerance = options.negative_tolerance;
   preparation.most_mass_lost = options.most_mass_lost;
@@ -33,21 +27,10 @@ inline PreprocessOptions lamf_preparation(const LamfOptions& model, const FitOpt
 
 namespace detail {
 
-template <PlainTensor V>
-Preprocessed<V> prepare_rows(const V& densities, const Grid& grid, const PreprocessOptions& options,
-                             const std::optional<V>& offsets) {
-  return preprocess(densities, grid, options, offsets);
-}
-template <PlainTensor V>
-Preprocessed<V> prepare_rows(const V& densities, std::span<const double> points, const PreprocessOptions& options,
-                             const std::optional<V>&) {
-  return preprocess(densities, points, options);
-}
-
 /// `Points` is a Grid or a span of points.
-template <PlainTensor V, class Points>
+template <PlainTensor V, class Init, class Points>
 struct FitLamfChunk {
-  const Lamf<V>& model;
+  const Lamf<V, Init>& model;
   const FitOptions& options;
   const Points& points;
 
@@ -57,6 +40,8 @@ struct FitLamfChunk {
     fitted.prepared = prepare_rows(densities, points, lamf_preparation(model.options, options), offsets);
     fitted.mixture = to_mixture(model(lamf_input(fitted.prepared)));
     fitted.common_iterations = model.options.iterations;
+    // The measures of an unusual density are those of standardised coordinates.
+    if (!model.options.standardised()) return fitted;
     fitted.warnings = FittedChunk<V>::Integers::uninitialized(Shape{densities.extent(0)});
     kolmo::detail::for_each_item<typename V::Backend>(
         densities.extent(0), UnusualItem<T>{fitted.prepared.masses.data(), fitted.prepared.points.data(),
@@ -81,29 +66,20 @@ struct ConvertScalar {
 /// at its own points (FitOptions::polish), and where that does not help, EM tries (FitOptions::refit_above). A row that is
 /// no density gets a status and does not disturb the others. The model is not changed, so that threads may share it.
 /// Throws ShapeError or ArgumentError when the arguments do not fit each other.
-template <PlainTensor V>
-FitReport<V> fit(const Lamf<V>& model, const V& densities, const Grid& grid, const FitOptions& options = {},
+template <PlainTensor V, class Init>
+FitReport<V> fit(const Lamf<V, Init>& model, const V& densities, const Grid& grid, const FitOptions& options = {},
                  const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
-  FitReport<V> report = detail::fit_in_chunks(densities, grid, model.options.components, options, offsets,
-                                              detail::FitLamfChunk<V, Grid>{model, options, grid});
-  detail::finish_learned(report, densities, grid, options, offsets);
-  if (options.measures) add_measures(report, densities, grid, options, offsets);
-  return report;
+  return detail::fit_learned(densities, grid, model.options.components, options, std::optional<V>(offsets),
+                             detail::FitLamfChunk<V, Init, Grid>{model, options, grid});
 }
 
 /// The same for densities sampled at increasing points of any spacing. Throws ArgumentError also when the points are not
 /// finite and strictly increasing.
-template <PlainTensor V>
-FitReport<V> fit(const Lamf<V>& model, const V& densities, std::span<const double> points,
+template <PlainTensor V, class Init>
+FitReport<V> fit(const Lamf<V, Init>& model, const V& densities, std::span<const double> points,
                  const FitOptions& options = {}) {
-  check_points(points, "fit");
-  const std::optional<V> none;
-  FitReport<V> report =
-      detail::fit_in_chunks(densities, static_cast<index_t>(points.size()), model.options.components, options, none,
-                            detail::FitLamfChunk<V, std::span<const double>>{model, options, points});
-  detail::finish_learned(report, densities, points, options, none);
-  if (options.measures) add_measures(report, densities, points, options);
-  return report;
+  return detail::fit_learned(densities, points, model.options.components, options, std::optional<V>{},
+                             detail::FitLamfChunk<V, Init, std::span<const double>>{model, options, points});
 }
 
 /// Reads a model that io::save_model wrote; a model in the other precision is converted. Throws IoError when the

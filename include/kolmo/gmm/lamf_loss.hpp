@@ -3,7 +3,7 @@
 // input's units:
 //
 //   KL        sum w (log f - log g) + A - 1 with A = sum t g, the divergence of unnormalised masses
-//   L2        (1/N) sum e_i^2
+//   L2, L1    (1/N) sum e_i^2, (1/N) sum |e_i|; or, as the model card writes L2, sum e_i^2 dz
 //   soft max  (1/alpha) log((1/N) sum exp(alpha |e_i|)), a smooth maximum
 //   top k     mean of the k largest |e_i|
 //   moments   sum over n = 1 ... 4 of the squared errors of the standardised moments
@@ -20,12 +20,14 @@ namespace kolmo::gmm {
 
 struct LamfLossOptions {
   double l2 = 0.0;
+  double l1 = 0.0;
   double soft_max = 0.0;
   double alpha = 20.0;
   double moments = 0.0;
   double top = 0.0;
   index_t top_count = 10;
-  bool convex = false;  ///< (1 - l2) cross entropy + l2 L2 instead of KL + l2 L2
+  bool convex = false;       ///< (1 - l2) cross entropy + l2 L2 instead of KL + l2 L2
+  bool l2_integral = false;  ///< sum e_i^2 dz, in the input's units N dz times the mean
 };
 
 /// What the losses compare with, for a batch of prepared densities.
@@ -139,8 +141,16 @@ auto lamf_loss(const LamfInput<V>& input, const LamfTarget<V>& target, const M& 
   const auto grid_mass = mean(sum(map(detail::GridMass{}, log_density, target.weight), {1}));
   const auto divergence = cross_entropy + grid_mass - (mean(target.entropy) + 1.0);
   const auto error = map(detail::DensityError{}, log_density, target.density, target.inverse_scale);
-  const auto l2 = mean(square(error));
+  const auto mean_square = [&] {
+    if (!options.l2_integral) return mean(square(error));
+    const index_t batch = input.batch();
+    // dz in the input's units
+    const V cell = apply(fn::Divide{}, input.spacing.reshaped(Shape{batch, 1}), target.inverse_scale);
+    return sum(map(fn::Multiply{}, square(error), cell)) * (1.0 / static_cast<double>(batch));
+  };
+  const auto l2 = mean_square();
   auto total = options.convex ? (1.0 - options.l2) * cross_entropy + options.l2 * l2 : divergence + options.l2 * l2;
+  if (options.l1 > 0.0) total = total + mean(abs(error)) * options.l1;
   if (options.soft_max > 0.0) {
     const T alpha = static_cast<T>(options.alpha);
     const auto largest = logsumexp(map(detail::ScaledMagnitude<T>{alpha}, error), 1) -

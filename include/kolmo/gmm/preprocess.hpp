@@ -34,6 +34,9 @@ struct PreprocessOptions {
   double negative_tolerance = 1e-6;
   /// A density that loses more of its mass at the borders of the model's grid is `outside_grid`.
   double most_mass_lost = 0.1;
+  /// Without, a density stays where it is on the model's grid and its points are the model's: the coordinates of the
+  /// first fitters of this kind, which knew no shifts. Only with Scaling::none.
+  bool centred = true;
 };
 
 /// A batch ready for a fitter. Rows that are not densities have a status, masses 0, mean 0 and deviation,
@@ -43,8 +46,8 @@ struct Preprocessed {
   using Integers = Tensor<std::int32_t, typename V::Backend>;
 
   V masses;     ///< [batch, N], non-negative, sum 1
-  V points;     ///< [batch, N], z' = (z - mean) / scale; sum masses points = 0
-  V mean;       ///< [batch], in units of the input
+  V points;     ///< [batch, N], z' = (z - mean) / scale; sum masses points = 0 when centred
+  V mean;       ///< [batch], in units of the input; 0 when not centred
   V scale;      ///< [batch], units of the input per unit of z'
   V deviation;  ///< [batch], in units of z'; at least the deviation of one cell
   V spacing;    ///< [batch], of the points, in units of z'; masses / spacing is the density
@@ -69,6 +72,8 @@ Preprocessed<V> preprocess(const V& given, PreprocessProblem<typename V::Scalar>
       !(options.most_mass_lost >= 0.0))
     throw ArgumentError(
         "preprocess: most_cells_per_deviation must be positive, negative_tolerance and most_mass_lost not negative");
+  if (!options.centred && options.scaling != Scaling::none)
+    throw ArgumentError("preprocess: only a density in its own units (Scaling::none) can stay where it is; use centred");
   const V densities = as_batch(given, "preprocess", "densities");
   const index_t batch = densities.extent(0), n = options.grid.points;
   const Shape per_item{batch}, per_point{batch, n};
@@ -86,6 +91,7 @@ Preprocessed<V> preprocess(const V& given, PreprocessProblem<typename V::Scalar>
   problem.most_cells_per_deviation = options.most_cells_per_deviation;
   problem.negative_tolerance = options.negative_tolerance;
   problem.most_mass_lost = options.most_mass_lost;
+  problem.centred = options.centred;
   problem.masses = result.masses.mutable_data();
   problem.result_points = result.points.mutable_data();
   problem.mean = result.mean.mutable_data();

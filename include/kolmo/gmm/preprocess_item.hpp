@@ -40,6 +40,7 @@ struct PreprocessProblem {
   double most_cells_per_deviation;
   double negative_tolerance;
   double most_mass_lost;
+  bool centred;
   T* masses;
   T* result_points;
   T* mean;
@@ -158,8 +159,12 @@ struct PreprocessItem {
     }
 
     // Position of the model's point 0 in units of the input.
-    const double wanted = moments.mean + problem.model_first / problem.model_spacing * cell;
-    const double shift = roll ? floor((wanted - row.point(0)) / cell + 0.5) : 0.0;
+    const double wanted =
+        problem.centred ? moments.mean + problem.model_first / problem.model_spacing * cell : problem.model_first;
+    const double cells = (wanted - row.point(0)) / cell;
+    // A density that stays where it is can only be moved by whole cells.
+    if (!problem.centred && !(abs(cells - floor(cells + 0.5)) <= 1e-4)) roll = false;
+    const double shift = roll ? floor(cells + 0.5) : 0.0;
     const double start = roll ? row.point(0) + shift * cell : wanted;
     T* masses = problem.masses + item * n;
     T* points = problem.result_points + item * n;
@@ -207,11 +212,12 @@ struct PreprocessItem {
     double scale = 1.0;
     if (problem.scaling == Scaling::cells) scale = cell / problem.model_spacing;
     if (problem.scaling == Scaling::deviation) scale = deviation;
+    const double origin = problem.centred ? mean : 0.0;
     for (index_t j = 0; j < n; ++j) {
       masses[j] = static_cast<T>(static_cast<double>(masses[j]) / total);
-      points[j] = static_cast<T>((start - mean + cell * static_cast<double>(j)) / scale);
+      points[j] = static_cast<T>((start - origin + cell * static_cast<double>(j)) / scale);
     }
-    problem.mean[item] = static_cast<T>(mean);
+    problem.mean[item] = static_cast<T>(origin);
     problem.scale[item] = static_cast<T>(scale);
     problem.deviation[item] = static_cast<T>(deviation / scale);
     problem.result_spacing[item] = static_cast<T>(cell / scale);

@@ -4,11 +4,12 @@
 //
 //   option:dropout = 0.2     count:layers = 3     present:average = 1
 //
-// Reading accepts a file only when nothing is missing, nothing is left over, and every shape, element type and option
+// Reading accepts a file only when nothing is missing (but see Field::absent), nothing is left over, and every shape, element type and option
 // agrees. A model that could not be read completely is left as it was.
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -89,12 +90,15 @@ class TreeReader {
       if (is_structure(key)) texts_.emplace(key, false);
   }
 
+  /// `absent` is what a text missing in the file would say, or null.
   template <class X>
-  void member(const std::string& path, FieldKind kind, X& x, bool adopt) {
+  void member(const std::string& path, FieldKind kind, X& x, bool adopt, const char* absent = nullptr) {
     if constexpr (Module<X>) {
       const std::size_t before = problems_.size();
       X::fields(
-          [&](Field field, auto& part) { member(kolmo::detail::join_path(path, field.name), field.kind, part, adopt); },
+          [&](Field field, auto& part) {
+            member(kolmo::detail::join_path(path, field.name), field.kind, part, adopt, field.absent);
+          },
           x);
       if constexpr (requires { x.validate(); }) {
         if (problems_.size() > before) return;
@@ -105,13 +109,13 @@ class TreeReader {
         }
       }
     } else if constexpr (kolmo::detail::IsSequence<X>::value) {
-      sequence(path, kind, x, adopt);
+      sequence(path, kind, x, adopt, absent);
     } else if constexpr (kolmo::detail::IsOptional<X>::value) {
-      optional(path, kind, x, adopt);
+      optional(path, kind, x, adopt, absent);
     } else if constexpr (PlainTensor<X>) {
       tensor(array_name(path), x, adopt);
     } else if (kind == FieldKind::option) {
-      option_value(path, x, adopt);
+      option_value(path, x, adopt, absent);
     } else {
       data(path, x);
     }
@@ -146,24 +150,24 @@ class TreeReader {
   }
   void problem(std::string text) { problems_.push_back(std::move(text)); }
 
-  const std::string* text(const std::string& key) {
+  std::optional<std::string> text(const std::string& key, const char* absent) {
     const auto found = named_.metadata.find(key);
-    if (found == named_.metadata.end()) return nullptr;
+    if (found == named_.metadata.end()) return absent == nullptr ? std::nullopt : std::optional<std::string>(absent);
     texts_[key] = true;
-    return &found->second;
+    return found->second;
   }
 
   template <class X>
-  void sequence(const std::string& path, FieldKind kind, X& x, bool adopt) {
-    const std::string* count = text("count:" + path);
+  void sequence(const std::string& path, FieldKind kind, X& x, bool adopt, const char* absent) {
+    const std::optional<std::string> count = text("count:" + path, absent);
     std::size_t length = x.size();
-    if (count != nullptr && (!parse_whole(std::string_view(*count), length) || length > sequence_limit)) {
+    if (count && (!parse_whole(std::string_view(*count), length) || length > sequence_limit)) {
       problem("invalid: count:" + path + " = " + *count);
       return;
     }
     if constexpr (requires { x.resize(length); }) {
       if (adopt) {
-        if (count == nullptr) {
+        if (!count) {
           problem("missing: count:" + path);
           return;
         }
@@ -181,18 +185,18 @@ class TreeReader {
   }
 
   template <class X>
-  void optional(const std::string& path, FieldKind kind, X& x, bool adopt) {
-    const std::string* flag = text("present:" + path);
+  void optional(const std::string& path, FieldKind kind, X& x, bool adopt, const char* absent) {
+    const std::optional<std::string> flag = text("present:" + path, absent);
     const bool from_file = adopt || kind == FieldKind::state;
-    if (flag != nullptr && *flag != "0" && *flag != "1") {
+    if (flag && *flag != "0" && *flag != "1") {
       problem("invalid: present:" + path + " = " + *flag);
       return;
     }
-    if (flag == nullptr && from_file) {
+    if (!flag && from_file) {
       problem("missing: present:" + path);
       return;
     }
-    const bool present = flag == nullptr ? x.has_value() : *flag == "1";
+    const bool present = !flag ? x.has_value() : *flag == "1";
     if (present != x.has_value()) {
       if (!from_file) {
         problem(std::string("presence of '") + path + "': " + (present ? "only in the file" : "only in the model"));
@@ -244,9 +248,9 @@ class TreeReader {
   }
 
   template <class X>
-  void option_value(const std::string& path, X& x, bool adopt) {
-    const std::string* given = text("option:" + path);
-    if (given == nullptr) {
+  void option_value(const std::string& path, X& x, bool adopt, const char* absent) {
+    const std::optional<std::string> given = text("option:" + path, absent);
+    if (!given) {
       problem("missing: option:" + path + (adopt ? "" : ", expected " + option_text(x)));
     } else if (adopt) {
       if (!parse_option(*given, x)) problem("invalid: option:" + path + " = " + *given);

@@ -117,6 +117,11 @@ inline std::map<std::string, std::string> run_identity(const TrainOptions& optio
     result["train:patience"] = io::option_text(options.early_stopping->patience);
     result["train:min_improvement"] = io::option_text(options.early_stopping->min_improvement);
   }
+  if (options.plateau) {
+    result["train:plateau_factor"] = io::option_text(options.plateau->factor);
+    result["train:plateau_patience"] = io::option_text(options.plateau->patience);
+    result["train:plateau_min_improvement"] = io::option_text(options.plateau->min_improvement);
+  }
   return result;
 }
 

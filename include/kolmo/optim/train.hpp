@@ -9,6 +9,7 @@
 // that callbacks see, so a checkpoint taken in any of them continues with the same bits.
 
 #include <chrono>
+#include <functional>
 #include <limits>
 #include <span>
 #include <vector>
@@ -114,6 +115,15 @@ bool notify(Info& info, C&... callbacks) {
   return go_on;
 }
 
+/// The loss of an epoch: loss.at_epoch(epoch) when there is one.
+template <class Loss>
+auto loss_at(const Loss& loss, [[maybe_unused]] index_t epoch) {
+  if constexpr (requires { loss.at_epoch(epoch); })
+    return loss.at_epoch(epoch);
+  else
+    return std::cref(loss);
+}
+
 template <class M, class C>
 void take_metric([[maybe_unused]] const M& model, [[maybe_unused]] std::optional<double>& metric,
                  [[maybe_unused]] C& c) {
@@ -161,7 +171,8 @@ auto batch_gradient(const M& model, const Data& data, const Loss& loss, std::spa
 namespace kolmo::optim {
 
 /// Trains from `state` on until options.epochs are completed. `data` is a source of batches (see samples.hpp);
-/// loss(model, batch, pass) or loss(model, batch) is the mean loss of a batch, generic in the model's tensor kind.
+/// loss(model, batch, pass) or loss(model, batch) is the mean loss of a batch, generic in the model's tensor kind; a loss
+/// that changes over time has at_epoch(epoch), which returns the loss of an epoch counted from 1.
 /// A batch with a non-finite loss or gradient changes no weight and is counted.
 /// Throws ArgumentError for options out of range or fewer samples than one batch.
 template <class M, class S, class O, class Data, class Loss, class... C>
@@ -207,17 +218,19 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
   while (state.epoch < options.epochs) {
     info.epoch = state.epoch + 1;
     const std::vector<index_t> order = sample_order(options, info.epoch, n);
+    const auto epoch_loss = kolmo::detail::loss_at(loss, info.epoch);
     while (state.step_in_epoch < steps_per_epoch) {
       const index_t first = state.step_in_epoch * options.batch;
       const index_t count = smaller(options.batch, n - first);
       const std::span<const index_t> indices(order.data() + first, static_cast<std::size_t>(count));
-      auto [value, gradient] = kolmo::detail::batch_gradient(state.model, data, loss, indices, options.shards,
+      auto [value, gradient] = kolmo::detail::batch_gradient(state.model, data, epoch_loss, indices, options.shards,
                                                              step_pass(options, state.step + 1));
       state.last_loss = value;
       state.last_gradient_norm = global_norm(gradient);
       state.last_learning_rate = !options.schedule                              ? optimiser.learning_rate()
                                  : options.schedule_unit == ScheduleUnit::epoch ? options.schedule(info.epoch)
                                                                                 : options.schedule(state.step + 1);
+      state.last_learning_rate *= state.plateau.scale;
       ++state.step;
       ++state.step_in_epoch;
       if (!is_finite(state.last_loss) || !is_finite(state.last_gradient_norm)) {
@@ -249,6 +262,7 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
       state.best.epoch = info.epoch;
     }
     info.improved = state.best.metric < best_before;
+    if (options.plateau) options.plateau->update(state.plateau, info.metric);
     ++state.epoch;
     state.step_in_epoch = 0;
     state.loss_sum = 0;

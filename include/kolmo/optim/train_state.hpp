@@ -9,6 +9,7 @@
 #include <kolmo/nn/pass.hpp>
 #include <kolmo/optim/early_stopping.hpp>
 #include <kolmo/optim/ema.hpp>
+#include <kolmo/optim/plateau.hpp>
 
 namespace kolmo::optim {
 
@@ -29,6 +30,7 @@ struct TrainOptions {
   std::optional<EarlyStopping> early_stopping = {};
   std::function<double(index_t)> schedule = {};  ///< learning rate; empty: the optimiser's own
   ScheduleUnit schedule_unit = ScheduleUnit::epoch;
+  std::optional<Plateau> plateau = {};  ///< multiplies the learning rate when the metric stops improving
   Key key = {};  ///< of shuffling and of everything random in the forward passes
 };
 
@@ -38,6 +40,7 @@ struct TrainState {
   S optimiser;
   std::optional<EmaState<M>> average;
   BestModel<M> best;
+  PlateauState plateau;
   index_t epoch = 0;          ///< epochs completed
   index_t step_in_epoch = 0;  ///< batches of the current epoch that were used
   index_t step = 0;           ///< batches used
@@ -55,6 +58,7 @@ struct TrainState {
     f(submodule("optimiser"), s.optimiser...);
     f(state("average"), s.average...);
     f(submodule("best"), s.best...);
+    f(submodule("plateau"), s.plateau...);
     f(state("epoch"), s.epoch...);
     f(state("step_in_epoch"), s.step_in_epoch...);
     f(state("step"), s.step...);

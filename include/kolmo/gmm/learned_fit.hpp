@@ -1,6 +1,7 @@
 #pragma once
-// What follows a learned fitter: the polish, and a second attempt at densities that it does not master, by EM from
-// quantiles with a longer polish. A row that was refitted says so in its warnings.
+// What precedes and follows the network of a learned fitter: the preparation; the polish, and a second attempt at
+// densities that it does not master, by EM from quantiles with a longer polish. A row that was refitted says so in its
+// warnings. The points of the densities are a Grid or a span of increasing points.
 
 #include <span>
 #include <vector>
@@ -9,6 +10,37 @@
 #include <kolmo/ops/indexing.hpp>
 
 namespace kolmo::gmm::detail {
+
+template <PlainTensor V>
+Preprocessed<V> prepare_rows(const V& densities, const Grid& grid, const PreprocessOptions& options,
+                             const std::optional<V>& offsets) {
+  return preprocess(densities, grid, options, offsets);
+}
+template <PlainTensor V>
+Preprocessed<V> prepare_rows(const V& densities, std::span<const double> points, const PreprocessOptions& options,
+                             const std::optional<V>&) {
+  return preprocess(densities, points, options);
+}
+
+inline index_t count_of(const Grid& grid) {
+  check_grid(grid, "fit");
+  return grid.points;
+}
+inline index_t count_of(std::span<const double> points) {
+  check_points(points, "fit");
+  return static_cast<index_t>(points.size());
+}
+
+template <PlainTensor V>
+void measure_rows(FitReport<V>& report, const V& densities, const Grid& grid, const FitOptions& options,
+                  const std::optional<V>& offsets) {
+  add_measures(report, densities, grid, options, offsets);
+}
+template <PlainTensor V>
+void measure_rows(FitReport<V>& report, const V& densities, std::span<const double> points, const FitOptions& options,
+                  const std::optional<V>&) {
+  add_measures(report, densities, points, options);
+}
 
 template <PlainTensor V>
 FitReport<V> fit_rows(const EmOptions& em, const V& densities, const Grid& grid, const FitOptions& options,
@@ -97,15 +129,18 @@ void refit(FitReport<V>& report, const V& relative_error, const V& given, const 
   scatter_integers(report.iterations, iterations);
 }
 
-/// The last stages of a learned fit.
-template <PlainTensor V, class Points>
-void finish_learned(FitReport<V>& report, const V& densities, const Points& points, const FitOptions& options,
-                    const std::optional<V>& offsets) {
+/// A learned fit from beginning to end; fit_chunk(densities, offsets) prepares and runs the network.
+template <PlainTensor V, class Points, class FitChunk>
+FitReport<V> fit_learned(const V& densities, const Points& points, index_t components, const FitOptions& options,
+                         const std::optional<V>& offsets, const FitChunk& fit_chunk) {
+  FitReport<V> report = fit_in_chunks(densities, count_of(points), components, options, offsets, fit_chunk);
   const PolishOptions polish = options.polish.value_or(PolishOptions{});
-  V errors;
-  if (polish.evaluations > 0) errors = polish_report(report, densities, points, polish, offsets);
-  if (options.refit_above > 0.0 && polish.evaluations > 0)
-    refit(report, errors, densities, points, options, polish, offsets);
+  if (polish.evaluations > 0) {
+    const V errors = polish_report(report, densities, points, polish, offsets);
+    if (options.refit_above > 0.0) refit(report, errors, densities, points, options, polish, offsets);
+  }
+  if (options.measures) measure_rows(report, densities, points, options, offsets);
+  return report;
 }
 
 }  // namespace kolmo::gmm::detail
