@@ -167,7 +167,7 @@ template <PlainTensor V>
 SampleFit<V> fit_samples(const V& points, const NormalMixture<V>& start, const SampleFitOptions& options = {},
                          const std::optional<std::type_identity_t<V>>& weights = std::nullopt) {
   detail::check_sample_options(options);
-  detail::check_points(start, points.shape(), "fit_samples");
+  detail::check_sample_points(start, points.shape(), "fit_samples");
   detail::SampleSet<V> set(points, weights, "fit_samples");
   set.standardise(start.covariance == Covariance::spherical);
   detail::HostMixture host = detail::on_host(start, "fit_samples");

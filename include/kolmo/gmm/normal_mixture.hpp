@@ -57,7 +57,7 @@ void check_mixture(const NormalMixture<V>& mixture, const char* operation) {
 }
 
 template <class V>
-void check_points(const NormalMixture<V>& mixture, const Shape& points, const char* operation) {
+void check_sample_points(const NormalMixture<V>& mixture, const Shape& points, const char* operation) {
   check_mixture(mixture, operation);
   if (points.rank() != 2 || points[1] != mixture.dimensions())
     throw ShapeError(std::string(operation) + ": expected points of shape [N, " +
@@ -106,7 +106,7 @@ template <PlainTensor V>
 typename SampleSet<V>::Sums evaluate_samples(const NormalMixture<V>& mixture, const V& points,
                                              const std::optional<V>& weights, const char* operation,
                                              const typename SampleSet<V>::Pass& pass) {
-  check_points(mixture, points.shape(), operation);
+  check_sample_points(mixture, points.shape(), operation);
   SampleSet<V> set(points, weights, operation);
   HostMixture host = on_host(mixture, operation);
   set.set_coordinates(host.natural_coordinates());
@@ -155,7 +155,7 @@ struct DrawPoint {
 /// covariance is not positive definite.
 template <class V, TensorLike Z>
 auto log_joint(const NormalMixture<V>& mixture, const Z& points) {
-  detail::check_points(mixture, points.shape(), "log_joint");
+  detail::check_sample_points(mixture, points.shape(), "log_joint");
   using T = ScalarOf<V>;
   const index_t d = mixture.dimensions();
   const auto deviation = unsqueeze(points, 0) - unsqueeze(mixture.means, 1);  // [K, N, D]
@@ -191,7 +191,7 @@ auto log_density(const NormalMixture<V>& mixture, const Z& points) {
 /// Probabilities [N, K] of the components given the points [N, D].
 template <PlainTensor V>
 V responsibilities(const NormalMixture<V>& mixture, const V& points) {
-  detail::check_points(mixture, points.shape(), "responsibilities");
+  detail::check_sample_points(mixture, points.shape(), "responsibilities");
   V result = V::uninitialized(Shape{points.extent(0), mixture.components()});
   detail::evaluate_samples<V>(mixture, points, std::nullopt, "responsibilities",
                               {.moments = false, .responsibilities = result.mutable_data()});
@@ -201,7 +201,7 @@ V responsibilities(const NormalMixture<V>& mixture, const V& points) {
 /// The most probable component [N] of every point; the first on a tie.
 template <PlainTensor V>
 auto predict(const NormalMixture<V>& mixture, const V& points) {
-  detail::check_points(mixture, points.shape(), "predict");
+  detail::check_sample_points(mixture, points.shape(), "predict");
   auto result = Tensor<std::int32_t, typename V::Backend>::uninitialized(Shape{points.extent(0)});
   detail::evaluate_samples<V>(mixture, points, std::nullopt, "predict",
                               {.moments = false, .labels = result.mutable_data()});
@@ -271,7 +271,7 @@ struct SampleScore {
 template <PlainTensor V>
 SampleScore score(const NormalMixture<V>& mixture, const V& points,
                   const std::optional<std::type_identity_t<V>>& weights = std::nullopt) {
-  detail::check_points(mixture, points.shape(), "score");
+  detail::check_sample_points(mixture, points.shape(), "score");
   detail::SampleSet<V>(points, weights, "score").check();
   const auto sums = detail::evaluate_samples<V>(mixture, points, weights, "score", {});
   SampleScore result;
