@@ -90,8 +90,11 @@ struct DictionaryProblem {
       double power = f[i] * weight(i) / total;
       for (int n = 0; n < 4; ++n) target[n] += (power *= (z[i] - mean) / scale);
       density.push_back(f[i] / total * scale);
-      for (std::size_t j = 0; j < size; ++j)
-        basis.push_back(scale * normal_density(z[i], dictionary.means[j], dictionary.deviations[j]));
+      for (std::size_t j = 0; j < size; ++j) {
+        const double g = scale * normal_density(z[i], dictionary.means[j], dictionary.deviations[j]);
+        // Far below every tolerance, and on the way to the subnormal numbers, which cost a hundred times as much.
+        basis.push_back(g < 1e-25 ? 0.0 : g);
+      }
     }
     for (std::size_t j = 0; j < size; ++j) {
       const double one = 1.0, u = (dictionary.means[j] - mean) / scale, s = dictionary.deviations[j] / scale;

@@ -98,7 +98,8 @@ class Simplex {
     for (int round = 0; round < 20 && solution.outcome == LinearOutcome::optimal; ++round) {
       solution.outcome = primal();
       if (solution.outcome != LinearOutcome::optimal) break;
-      if (tableau_.pivots_since_rebuild() > 0) tableau_.rebuild();
+      tableau_.restore();
+      tableau_.rebuild();
       if (is_feasible() && is_optimal()) return report(solution);
       solution.outcome = dual(is_optimal() ? cost_ : positive);
     }
@@ -237,18 +238,24 @@ class Simplex {
 
   /// From a vertex to the best one.
   LinearOutcome primal() {
+    // Bounds are relaxed by numbers of the size of the tolerance, each by another, so that no two are met at once.
+    for (index_t i = 0; i < tableau_.rows(); ++i)
+      if (program_.kinds[size(i)] != RowKind::equal)
+        tableau_.relax_row(i, tolerance_ * (0.5 + uniform<double>(Key{0x7a3f}, static_cast<std::uint64_t>(i))));
+    tableau_.rebuild();
     std::vector<double> reduced = tableau_.reduced_costs(cost_);
     index_t idle = 0;
     for (;;) {
       const bool by_index = idle > patience;
       index_t q = -1;
-      double best = -tolerance_;
+      double best = 0.0;
       for (index_t j = 0; j < tableau_.columns(); ++j) {
         const double d = reduced[size(j)];
         if (!(d < -tolerance_) || tableau_.is_fixed(tableau_.nonbasic(j))) continue;
-        if (q < 0 || (by_index ? tableau_.nonbasic(j) < tableau_.nonbasic(q) : d < best)) {
+        const double gain = d * d / tableau_.column_weight(j);
+        if (q < 0 || (by_index ? tableau_.nonbasic(j) < tableau_.nonbasic(q) : gain > best)) {
           q = j;
-          best = d;
+          best = gain;
         }
       }
       if (q < 0) return LinearOutcome::optimal;
@@ -261,7 +268,9 @@ class Simplex {
         }
         if (p < 0) return LinearOutcome::unbounded;
       }
-      idle = tableau_.right(p) / tableau_.at(p, q) * best < -1e-13 ? 0 : idle + 1;
+      // A bound passed within the tolerance is moved to where the variable is: no step goes back.
+      if (tableau_.right(p) < 0.0) tableau_.lift_basic(p);
+      idle = tableau_.right(p) > 1e-13 ? 0 : idle + 1;
       exchange(p, q, reduced, cost_);
     }
   }

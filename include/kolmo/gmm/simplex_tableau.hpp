@@ -7,6 +7,7 @@
 // so that errors of many pivots do not pile up. Variables 0 .. n-1 are those of the programme, n + i is the slack of
 // row i; the slack of an equation is fixed at zero.
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,7 @@ class Tableau {
         stride_((columns + lanes - 1) / lanes * lanes),
         matrix_(std::move(matrix)),
         original_right_(std::move(right)),
+        shifted_right_(original_right_),
         equation_(std::move(equation)) {
     basic_.resize(size(rows_));
     nonbasic_.resize(size(columns_));
@@ -36,8 +38,9 @@ class Tableau {
   const double* row(index_t i) const { return table_.data() + i * stride_; }
   double at(index_t i, index_t j) const { return table_[size(i * stride_ + j)]; }
   double right(index_t i) const { return right_[size(i)]; }
-  /// 1 + the squares of row i.
+  /// 1 + the squares of row i, or of column j: the squared lengths of the edges that a choice follows.
   double row_weight(index_t i) const { return row_weight_[size(i)]; }
+  double column_weight(index_t j) const { return 1.0 + column_weight_[size(j)]; }
   index_t basic(index_t i) const { return basic_[size(i)]; }
   index_t nonbasic(index_t j) const { return nonbasic_[size(j)]; }
   bool is_fixed(index_t variable) const { return variable >= columns_ && equation_[size(variable - columns_)] != 0; }
@@ -65,11 +68,11 @@ class Tableau {
     pivot_row[q] = 1.0;
     for (index_t j = 0; j < columns_; ++j) pivot_row[j] *= inverse;
     right_[size(p)] *= inverse;
+    std::fill(column_weight_.begin(), column_weight_.end(), 0.0);
     for (index_t i = 0; i < rows_; ++i) {
       double* t = table_.data() + i * stride_;
-      if (i != p) {
-        const double factor = t[q];
-        if (factor == 0.0) continue;
+      const double factor = t[q];
+      if (i != p && factor != 0.0) {
         t[q] = 0.0;
         subtract(t, pivot_row, factor);
         right_[size(i)] -= factor * right_[size(p)];
@@ -87,6 +90,16 @@ class Tableau {
     reduced[size(q)] = 0.0;
     subtract(reduced.data(), row(p), factor);
   }
+
+  /// Moves the bound of row i of the programme, or of the variable that is basic in row i of the tableau; `restore`
+  /// takes all that back.
+  void relax_row(index_t i, double by) { shifted_right_[size(i)] += by; }
+  void lift_basic(index_t i) {
+    const index_t variable = basic(i);
+    if (variable >= columns_) shifted_right_[size(variable - columns_)] -= right_[size(i)];
+    right_[size(i)] = 0.0;
+  }
+  void restore() { shifted_right_ = original_right_; }
 
   /// Makes the tableau of the present basis anew. A variable that depends on others is left out of the basis for a
   /// slack; returns whether none was.
@@ -136,15 +149,21 @@ class Tableau {
   void weigh(index_t i) {
     const double* t = row(i);
     double sum[lanes] = {};
+    double* column = column_weight_.data();
     for (index_t j = 0; j < stride_; j += lanes)
-      for (index_t l = 0; l < lanes; ++l) sum[l] += t[j + l] * t[j + l];
+      for (index_t l = 0; l < lanes; ++l) {
+        const double square_of_element = t[j + l] * t[j + l];
+        sum[l] += square_of_element;
+        column[j + l] += square_of_element;
+      }
     row_weight_[size(i)] = 1.0 + ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
   }
 
   void reset() {
     table_.assign(size(rows_ * stride_), 0.0);
     row_weight_.assign(size(rows_), 1.0);
-    right_ = original_right_;
+    column_weight_.assign(size(stride_), 0.0);
+    right_ = shifted_right_;
     for (index_t i = 0; i < rows_; ++i) {
       for (index_t j = 0; j < columns_; ++j) table_[size(i * stride_ + j)] = matrix_[size(i * columns_ + j)];
       basic_[size(i)] = columns_ + i;
@@ -155,9 +174,9 @@ class Tableau {
   }
 
   index_t rows_, columns_, stride_;
-  std::vector<double> matrix_, original_right_;
+  std::vector<double> matrix_, original_right_, shifted_right_;
   std::vector<char> equation_;
-  std::vector<double> table_, right_, row_weight_;
+  std::vector<double> table_, right_, row_weight_, column_weight_;
   std::vector<index_t> basic_, nonbasic_;
   index_t pivots_ = 0;
 };
