@@ -94,14 +94,20 @@ class Simplex {
       positive[size(j)] = larger(positive[size(j)], 0.0) +
                           1e-6 * (0.5 + uniform<double>(Key{0x51e9}, static_cast<std::uint64_t>(j)));
     solution.outcome = dual(positive);
-    // Small violations that the tolerances of one phase leave are for the next round.
+    // The primal phase ends at the optimum for bounds relaxed by the tolerance, the dual phase at a point that keeps the
+    // true ones. Where the first is not the second already, one bounds the optimum from below and the other from above.
+    double least = -kolmo::detail::infinity<double>();
     for (int round = 0; round < 20 && solution.outcome == LinearOutcome::optimal; ++round) {
+      if (round > 0 && objective() - least <= 10.0 * tolerance_ * (1.0 + abs(least)) && is_feasible())
+        return report(solution);
       solution.outcome = primal();
       if (solution.outcome != LinearOutcome::optimal) break;
+      least = larger(least, objective());
       tableau_.restore();
       tableau_.rebuild();
       if (is_feasible() && is_optimal()) return report(solution);
       solution.outcome = dual(is_optimal() ? cost_ : positive);
+      tableau_.rebuild();
     }
     if (solution.outcome == LinearOutcome::optimal) solution.outcome = LinearOutcome::iteration_limit;
     solution.iterations = iterations_;
@@ -145,6 +151,12 @@ class Simplex {
   static constexpr double smallest_pivot = 1e-9, safe_pivot = 1e-6;
   static constexpr index_t patience = 100, rebuild_every = 200;
 
+  double objective() const {
+    double sum = 0.0;
+    for (index_t i = 0; i < tableau_.rows(); ++i)
+      if (tableau_.basic(i) < program_.variables) sum += cost_[size(tableau_.basic(i))] * tableau_.right(i);
+    return sum;
+  }
   /// How far the basic variable of row i is from where it may be.
   double violation(index_t i) const {
     const double x = tableau_.right(i);
