@@ -52,7 +52,8 @@ void fit_one_density(int components) {
 
 int main(int argc, char** argv) {
   if (argc != 2 || argv[1][0] == '-') {
-    std::printf("Fits mixtures to a density by linear programming, alone and followed by EM.\nUsage: lp_fit COMPONENTS\n");
+    std::printf(
+        "Fits mixtures to a density by linear programming, alone and followed by EM.\nUsage: lp_fit COMPONENTS\n");
     return argc == 2 && std::strcmp(argv[1], "--help") == 0 ? 0 : 2;
   }
   try {

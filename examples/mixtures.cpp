@@ -64,7 +64,8 @@ void fewer_components(const gmm::Mixture<Tensor>& m) {
 
 int main(int argc, char** argv) {
   if (argc != 2 || argv[1][0] == '-') {
-    std::printf("Quantiles, samples, distances and reduction of mixtures, shown by two of them.\nUsage: mixtures SEED\n");
+    std::printf(
+        "Quantiles, samples, distances and reduction of mixtures, shown by two of them.\nUsage: mixtures SEED\n");
     return argc == 2 && std::strcmp(argv[1], "--help") == 0 ? 0 : 2;
   }
   const gmm::Mixture<Tensor> m = delays();

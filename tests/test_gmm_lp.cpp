@@ -80,7 +80,10 @@ TEST_CASE("G-21: LP optimum = dense reference; density of 'both' quantiles grows
   for (const Case& c : {Case{TailFocus::right, 2.0, 0.008107705091626, 0.008341713794817},
                         Case{TailFocus::both, 1.5, 0.003826732566461, 0.003912011569142},
                         Case{TailFocus::none, 1.0, 0.005836203567839, 0.005990737690384}}) {
-    const DictionaryOptions d{.placement = MeanPlacement::quantiles, .means = 12, .deviations = 6, .focus = c.focus,
+    const DictionaryOptions d{.placement = MeanPlacement::quantiles,
+                              .means = 12,
+                              .deviations = 6,
+                              .focus = c.focus,
                               .focus_exponent = c.exponent};
     CHECK(fit_of(gamma_density(), d, unscaled(LpObjective::density)).objective == Approx(c.density).margin(5e-9));
     CHECK(fit_of(gamma_density(), d, unscaled(LpObjective::density_and_moments)).objective ==
@@ -108,7 +111,8 @@ TEST_CASE("G-21: LP optimum = dense reference; density of 'both' quantiles grows
   CHECK(focused_level(0.3, TailFocus::left, 0.2) == Approx(0.3));
 
   // Without a tolerance the density would not be constrained.
-  CHECK_THROWS_WITH(fit_of(laplace, d, unscaled(LpObjective::within_tolerance)), contains("needs a positive tolerance"));
+  CHECK_THROWS_WITH(fit_of(laplace, d, unscaled(LpObjective::within_tolerance)),
+                    contains("needs a positive tolerance"));
 }
 
 TEST_CASE("dictionaries", "[gmm][lp]") {
@@ -122,7 +126,8 @@ TEST_CASE("dictionaries", "[gmm][lp]") {
   CHECK(d.deviations[4] == Approx(3.0 * 0.692803652).margin(1e-8));
   CHECK(d.deviations[2] == Approx(std::sqrt(0.3) * 0.692803652).margin(1e-8));
   CHECK(make_dictionary(s.points, s.density, {.deviations = 5}, 0.2).deviations[0] == 0.2);
-  const auto uniform = make_dictionary(s.points, s.density, {.placement = MeanPlacement::uniform, .means = 7, .deviations = 1});
+  const auto uniform =
+      make_dictionary(s.points, s.density, {.placement = MeanPlacement::uniform, .means = 7, .deviations = 1});
   CHECK(uniform.means.front() == -2.0);
   CHECK(uniform.means.back() == 4.0);
   CHECK(uniform.deviations[0] == Approx(std::sqrt(0.3) * 0.692803652).margin(1e-8));
@@ -161,7 +166,9 @@ TEST_CASE("every size is solved, with proof", "[gmm][lp]") {
       for (std::size_t i = 0; i < program.right.size(); ++i) {
         const double y = solution.multipliers[i];
         bound += y * program.right[i];
-        worst = std::max(worst, program.kinds[i] == RowKind::at_most ? y : program.kinds[i] == RowKind::at_least ? -y : 0.0);
+        worst = std::max(worst, program.kinds[i] == RowKind::at_most    ? y
+                                : program.kinds[i] == RowKind::at_least ? -y
+                                                                        : 0.0);
         for (std::size_t j = 0; j < n; ++j) reduced[j] -= y * program.matrix[i * n + j];
       }
       for (double r : reduced) worst = std::max(worst, -r);
@@ -198,7 +205,8 @@ TEMPLATE_TEST_CASE("fits of a batch are reported as by every fitter", "[gmm][lp]
   const auto summary = summarize(r.measures->density_error);
   CHECK(summary.median < 1e-3);
   // What the programme says of its own error is what the measures find.
-  CHECK(largest_difference(r.density_error, r.measures->density_error) < (std::is_same_v<TestType, double> ? 1e-9 : 1e-4));
+  CHECK(largest_difference(r.density_error, r.measures->density_error) <
+        (std::is_same_v<TestType, double> ? 1e-9 : 1e-4));
   const auto means = r.mixture.means.to_vector();
   for (std::size_t i = 0; i < means.size(); ++i)
     if (i % static_cast<std::size_t>(r.mixture.components()) != 0) CHECK(means[i] >= means[i - 1]);
@@ -259,8 +267,9 @@ TEST_CASE("bad rows have their status and leave the others alone", "[gmm][lp]") 
   const std::vector<Status> expected{Status::non_finite, Status::zero_mass, Status::negative_mass, Status::ok};
   const auto lp = fit(LpOptions{}, all, Grid{});
   CHECK(lp.statuses() == expected);
-  CHECK(same_bits(row_of(lp.mixture.means, 3),
-                  fit(LpOptions{}, reference_density<Double>(), Grid{}).mixture.means.reshaped(Shape{lp.mixture.components()})));
+  CHECK(same_bits(
+      row_of(lp.mixture.means, 3),
+      fit(LpOptions{}, reference_density<Double>(), Grid{}).mixture.means.reshaped(Shape{lp.mixture.components()})));
   const auto hybrid = fit(HybridOptions{}, all, Grid{});
   CHECK(is_valid(hybrid.statuses()[3]));
   CHECK(hybrid.statuses()[1] == Status::zero_mass);

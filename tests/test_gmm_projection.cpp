@@ -1,4 +1,5 @@
-// The moment projection of weights: the numbers of the specification, properties of the solution, and what it cannot do.
+// The moment projection of weights: the numbers of the specification, properties of the solution, and what it cannot
+// do.
 
 #include "catch.hpp"
 #include "gmm_reference.hpp"
@@ -39,8 +40,8 @@ TEMPLATE_TEST_CASE("the projection of the published fit", "[gmm][projection]", f
         digits);
   CHECK(hard.constraint_error.item() < TestType(1e-8));
   CHECK(hard.warning(0).empty());
-  const auto soft = project_moments(published_fit<V>(), f, z,
-                                    {.mode = ProjectionMode::soft, .penalty = 1e4, .standardise = false});
+  const auto soft =
+      project_moments(published_fit<V>(), f, z, {.mode = ProjectionMode::soft, .penalty = 1e4, .standardise = false});
   CHECK(soft.methods()[0] == ProjectionMethod::soft);
   CHECK(largest_difference(soft.mixture.weights, {0.145200363, 0.196810022, 0.234623864, 0.224256804, 0.199108946}) <
         digits);
@@ -120,7 +121,8 @@ TEST_CASE("the solution satisfies the conditions of optimality", "[gmm][projecti
   EmOptions options;
   options.components = 10;
   const auto fit = fit_em(input.masses, input.points, options);
-  const auto p = project_moments(fit.mixture, input.masses, input.points, {.mode = ProjectionMode::soft, .penalty = 1e3});
+  const auto p =
+      project_moments(fit.mixture, input.masses, input.points, {.mode = ProjectionMode::soft, .penalty = 1e3});
   const auto q = fit.mixture.weights.to_vector(), w = p.mixture.weights.to_vector();
   const auto mu = fit.mixture.means.to_vector(), sigma = fit.mixture.deviations.to_vector();
   const auto s = input.deviation.to_vector(), e = p.moment_errors.to_vector();
@@ -156,9 +158,9 @@ TEST_CASE("the projection does not depend on the units", "[gmm][projection]") {
 TEST_CASE("moments that no weights can have", "[gmm][projection]") {
   const Double f = reference_density<Double>(), z = grid_of<Double>();
   // All components to the right of the density: hard has no solution, soft does what it can.
-  const auto right = Mixture<Double>{Double::full(Shape{1, 6}, 1.0 / 6.0),
-                                     Double::from({5.0, 6.0, 7.0, 8.0, 9.0, 10.0}, Shape{1, 6}),
-                                     Double::full(Shape{1, 6}, 0.5)};
+  const auto right =
+      Mixture<Double>{Double::full(Shape{1, 6}, 1.0 / 6.0), Double::from({5.0, 6.0, 7.0, 8.0, 9.0, 10.0}, Shape{1, 6}),
+                      Double::full(Shape{1, 6}, 0.5)};
   const auto p = project_moments(right, f, z);
   CHECK(p.methods()[0] == ProjectionMethod::soft);
   CHECK(p.constraint_error.item() > 1.0);
@@ -197,7 +199,8 @@ TEST_CASE("where nothing can be projected the weights stay and the method is non
   // A negative weight counts as none and comes out as none or more.
   auto negative = fit;
   negative.weights = Double::from({-0.1, 0.3, 0.3, 0.3, 0.2}, Shape{1, 5});
-  for (double w : project_moments(negative, reference_density<Double>(), z).mixture.weights.to_vector()) CHECK(w >= 0.0);
+  for (double w : project_moments(negative, reference_density<Double>(), z).mixture.weights.to_vector())
+    CHECK(w >= 0.0);
 
   CHECK_THROWS_AS(project_moments(fit, all, z), ShapeError);
   CHECK_THROWS_AS(project_moments(fit, reference_density<Double>(), z, {.penalty = 0.0}), ArgumentError);

@@ -77,9 +77,10 @@ TEST_CASE("levels outside (0, 1) and rows that are no mixtures", "[gmm][quantile
   CHECK(q[1] == INFINITY);
   for (std::size_t i : {2u, 3u, 4u}) CHECK(is_nan(q[i]));
   for (double broken : {double(NAN), double(INFINITY), -1.0})
-    CHECK(is_nan(quantile(mixtures<Double>({0.5, 0.5}, {0.0, 1.0}, {1.0, broken}, 2), Double::from({0.3}, Shape{1}))
-                     .item()));
-  CHECK(is_nan(quantile(mixtures<Double>({0.0, 0.0}, {0.0, 1.0}, {1.0, 1.0}, 2), Double::from({0.3}, Shape{1})).item()));
+    CHECK(is_nan(
+        quantile(mixtures<Double>({0.5, 0.5}, {0.0, 1.0}, {1.0, broken}, 2), Double::from({0.3}, Shape{1})).item()));
+  CHECK(
+      is_nan(quantile(mixtures<Double>({0.0, 0.0}, {0.0, 1.0}, {1.0, 1.0}, 2), Double::from({0.3}, Shape{1})).item()));
   CHECK_THROWS_AS(quantile(m, Double::zeros(Shape{3, 5})), ShapeError);
   CHECK_THROWS_AS(quantile(m, Double::scalar(0.5)), ShapeError);
 }
@@ -156,7 +157,8 @@ TEMPLATE_TEST_CASE("samples have the moments of the mixture", "[gmm][sample]", f
     third /= static_cast<double>(n);
     const double v = static_cast<double>(variance(m).to_vector()[b]);
     // Five standard errors.
-    CHECK(first == Approx(static_cast<double>(mean(m).to_vector()[b])).margin(5.0 * std::sqrt(v / static_cast<double>(n))));
+    CHECK(first ==
+          Approx(static_cast<double>(mean(m).to_vector()[b])).margin(5.0 * std::sqrt(v / static_cast<double>(n))));
     CHECK(second == Approx(v).epsilon(0.03));
     CHECK(third / std::pow(second, 1.5) == Approx(static_cast<double>(skewness(m).to_vector()[b])).margin(0.05));
   }
@@ -191,7 +193,8 @@ TEST_CASE("responsibilities are shares of the density", "[gmm][mixture]") {
   // Where every density underflows the widest has all.
   CHECK(values[1 * 4 + 3] == 1.0);
   // A component without weight has no share, not even beside its mean.
-  const auto dead = responsibilities(mixtures<Double>({1.0, 0.0}, {0.0, 60.0}, {1.0, 1.0}, 2), Double::from({60.0}, Shape{1}));
+  const auto dead =
+      responsibilities(mixtures<Double>({1.0, 0.0}, {0.0, 60.0}, {1.0, 1.0}, 2), Double::from({60.0}, Shape{1}));
   CHECK(dead.to_vector() == std::vector<double>{1.0, 0.0});
 }
 

@@ -147,8 +147,8 @@ TEST_CASE("pruning drops what is light and keeps the rest in proportion and orde
   // The heaviest stays though it is light.
   CHECK(pruned(m, 1.0).components.to_vector() == std::vector<std::int32_t>{1, 1});
   CHECK_THROWS_AS(pruned(m, -0.1), ArgumentError);
-  const auto device = pruned(Mixture<Tensor<double, FakeDevice>>{
-      m.weights.to<FakeDevice>(), m.means.to<FakeDevice>(), m.deviations.to<FakeDevice>()});
+  const auto device = pruned(Mixture<Tensor<double, FakeDevice>>{m.weights.to<FakeDevice>(), m.means.to<FakeDevice>(),
+                                                                 m.deviations.to<FakeDevice>()});
   CHECK(device.mixture.weights.to_vector() == r.mixture.weights.to_vector());
 }
 
@@ -184,13 +184,11 @@ TEST_CASE("known distances", "[gmm][distance]") {
   // Two normals of equal width: the largest difference is in the middle, 2 Phi(d / 2) - 1.
   const auto at = [](double mean) { return one_row({1.0}, {mean}, {1.0}); };
   for (double d : {1e-6, 0.1, 1.0, 5.0, 100.0})
-    CHECK(kolmogorov_smirnov(at(3.0), at(3.0 + d)).item() ==
-          Approx(1.0 - 2.0 * normal_cdf(-0.5 * d)).margin(1e-12));
+    CHECK(kolmogorov_smirnov(at(3.0), at(3.0 + d)).item() == Approx(1.0 - 2.0 * normal_cdf(-0.5 * d)).margin(1e-12));
   CHECK(kolmogorov_smirnov(at(0.0), at(0.0)).item() == 0.0);
   // A spike a billionth wide between any two points of a grid: half its weight on either side.
   const auto spike = one_row({0.98, 0.02}, {0.0, 0.123456789}, {1.0, 1e-9});
-  CHECK(kolmogorov_smirnov(at(0.0), spike).item() ==
-        Approx(0.02 * normal_cdf(0.123456789)).epsilon(1e-7));
+  CHECK(kolmogorov_smirnov(at(0.0), spike).item() == Approx(0.02 * normal_cdf(0.123456789)).epsilon(1e-7));
   // Equal mixtures written differently.
   CHECK(kolmogorov_smirnov(one_row({0.25, 0.25, 0.5}, {1.0, 1.0, 2.0}, {0.3, 0.3, 1.0}),
                            one_row({0.5, 0.5}, {2.0, 1.0}, {1.0, 0.3}))
@@ -218,7 +216,8 @@ TEMPLATE_TEST_CASE("the distance from a sampled density is over the whole line",
   const Grid grid{0.0, 1.0, 11};
   const auto flat = V::ones(Shape{11});
   const auto m = [](double mean, double deviation) {
-    return Mixture<V>{V::ones(Shape{1, 1}), V::full(Shape{1, 1}, TestType(mean)), V::full(Shape{1, 1}, TestType(deviation))};
+    return Mixture<V>{V::ones(Shape{1, 1}), V::full(Shape{1, 1}, TestType(mean)),
+                      V::full(Shape{1, 1}, TestType(deviation))};
   };
   CHECK(static_cast<double>(kolmogorov_smirnov(m(9.0, 0.5), flat, grid).item()) == Approx(1.0));
   // Phi(z / s) - z is largest where phi(z / s) / s = 1.

@@ -146,7 +146,8 @@ TEST_CASE("degenerate programmes do not cycle", "[gmm][simplex]") {
   auto assignment = program(std::vector<double>(64));
   for (index_t i = 0; i < size; ++i)
     for (index_t j = 0; j < size; ++j)
-      assignment.cost[static_cast<std::size_t>(i * size + j)] = i == j ? 1.0 : 2.0 + static_cast<double>((i * 5 + j) % 7);
+      assignment.cost[static_cast<std::size_t>(i * size + j)] =
+          i == j ? 1.0 : 2.0 + static_cast<double>((i * 5 + j) % 7);
   for (index_t i = 0; i < size; ++i) {
     std::vector<double> row(64, 0.0), column(64, 0.0);
     for (index_t j = 0; j < size; ++j)

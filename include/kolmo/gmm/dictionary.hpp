@@ -1,6 +1,6 @@
 #pragma once
-// Dictionaries of normals for fits in which only the weights are sought (gmm/lp_fit.hpp): means placed over the density,
-// deviations in geometric progression, all pairs of the two.
+// Dictionaries of normals for fits in which only the weights are sought (gmm/lp_fit.hpp): means placed over the
+// density, deviations in geometric progression, all pairs of the two.
 
 #include <cmath>
 #include <span>
@@ -93,8 +93,8 @@ inline Dictionary make_dictionary(std::span<const double> points, std::span<cons
 
   std::vector<double> cumulative(n, 0.0);
   for (std::size_t i = 1; i < n; ++i)
-    cumulative[i] = cumulative[i - 1] +
-                    0.5 * (larger(density[i - 1], 0.0) + larger(density[i], 0.0)) * (points[i] - points[i - 1]);
+    cumulative[i] =
+        cumulative[i - 1] + 0.5 * (larger(density[i - 1], 0.0) + larger(density[i], 0.0)) * (points[i] - points[i - 1]);
   const auto quantile = [&](double level) {
     const double wanted = larger(1e-6, smaller(level, 1.0 - 1e-6)) * cumulative.back();
     std::size_t i = 1;
@@ -116,8 +116,9 @@ inline Dictionary make_dictionary(std::span<const double> points, std::span<cons
     else if (o.placement == MeanPlacement::quantiles)
       at = quantile(focused_level(u, o.focus, o.focus_exponent));
     else
-      at = means == 1 ? 0.5 * (points[0] + points[n - 1])
-                      : points[0] + (points[n - 1] - points[0]) * static_cast<double>(j) / static_cast<double>(means - 1);
+      at = means == 1
+               ? 0.5 * (points[0] + points[n - 1])
+               : points[0] + (points[n - 1] - points[0]) * static_cast<double>(j) / static_cast<double>(means - 1);
     for (int l = 0; l < o.deviations; ++l) {
       const double part = o.deviations == 1 ? 0.5 : static_cast<double>(l) / (o.deviations - 1);
       const double deviation = o.least_deviation * std::pow(o.most_deviation / o.least_deviation, part) * s;

@@ -42,12 +42,12 @@ struct LpOptions {
 /// Weights for a dictionary and how they do.
 struct DictionaryFit {
   LinearOutcome outcome = LinearOutcome::iteration_limit;
-  std::vector<double> weights;      ///< [m]; empty unless optimal
-  double objective = 0.0;           ///< of the programme
-  double density_error = 0.0;       ///< largest at the points, in units of the density given
-  Array<double, 4> moment_errors{}; ///< absolute, of order 1 to 4; of standardised coordinates if so chosen
-  double tolerance = 0.0;           ///< that was kept; zero for other objectives
-  index_t iterations = 0;           ///< pivots
+  std::vector<double> weights;       ///< [m]; empty unless optimal
+  double objective = 0.0;            ///< of the programme
+  double density_error = 0.0;        ///< largest at the points, in units of the density given
+  Array<double, 4> moment_errors{};  ///< absolute, of order 1 to 4; of standardised coordinates if so chosen
+  double tolerance = 0.0;            ///< that was kept; zero for other objectives
+  index_t iterations = 0;            ///< pivots
 };
 
 namespace detail {
@@ -66,7 +66,7 @@ inline void check_lp_options(const LpOptions& o) {
 /// The densities and moments that a programme speaks of, in its own coordinates.
 struct DictionaryProblem {
   std::size_t points, size;
-  double scale = 1.0;  // of the coordinates
+  double scale = 1.0;         // of the coordinates
   std::vector<double> basis;  // [points, size]
   std::vector<double> density;
   Array<std::vector<double>, 4> moments;
@@ -75,9 +75,7 @@ struct DictionaryProblem {
   DictionaryProblem(std::span<const double> z, std::span<const double> f, const Dictionary& dictionary,
                     bool standardise)
       : points(z.size()), size(dictionary.size()) {
-    const auto weight = [&](std::size_t i) {
-      return 0.5 * (z[i + 1 < points ? i + 1 : i] - z[i > 0 ? i - 1 : 0]);
-    };
+    const auto weight = [&](std::size_t i) { return 0.5 * (z[i + 1 < points ? i + 1 : i] - z[i > 0 ? i - 1 : 0]); };
     double total = 0.0, mean = 0.0, variance = 0.0;
     for (std::size_t i = 0; i < points; ++i) total += f[i] * weight(i);
     for (std::size_t i = 0; i < points; ++i) mean += f[i] * weight(i) * z[i] / total;
@@ -178,8 +176,7 @@ inline DictionaryFit fit_dictionary(std::span<const double> points, std::span<co
   }
   for (int n = 0; n < 4; ++n) {
     double error = -problem.target[n];
-    for (std::size_t j = 0; j < problem.size; ++j)
-      error += fit.weights[j] * problem.moments[n][j];
+    for (std::size_t j = 0; j < problem.size; ++j) error += fit.weights[j] * problem.moments[n][j];
     fit.moment_errors[n] = abs(error);
   }
   return fit;

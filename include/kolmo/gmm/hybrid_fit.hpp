@@ -32,14 +32,14 @@ template <PlainTensor V>
 struct HybridFit : FitReport<V> {
   using Integers = typename FitReport<V>::Integers;
 
-  index_t dictionary = 0;    ///< size
-  Integers components;       ///< [batch], normals that the programme chose; 0 where it has no solution
-  V objective;               ///< [batch], of the programme; NaN where it has no solution, as below
-  V density_error;           ///< [batch], of the programme's mixture, largest at the points, in units of the input
-  V moment_errors;           ///< [batch, 4], of the programme's mixture, absolute, of orders 1 to 4
-  V tolerance;               ///< [batch], that was kept; zero for objectives without one
-  Integers projection;       ///< [batch], ProjectionMethod as integer
-  V constraint_error;        ///< [batch], of the projection; NaN where there was none
+  index_t dictionary = 0;  ///< size
+  Integers components;     ///< [batch], normals that the programme chose; 0 where it has no solution
+  V objective;             ///< [batch], of the programme; NaN where it has no solution, as below
+  V density_error;         ///< [batch], of the programme's mixture, largest at the points, in units of the input
+  V moment_errors;         ///< [batch, 4], of the programme's mixture, absolute, of orders 1 to 4
+  V tolerance;             ///< [batch], that was kept; zero for objectives without one
+  Integers projection;     ///< [batch], ProjectionMethod as integer
+  V constraint_error;      ///< [batch], of the projection; NaN where there was none
   double lp_seconds = 0.0, em_seconds = 0.0, projection_seconds = 0.0;  ///< of the batch, by the clock
 };
 
@@ -88,9 +88,8 @@ inline std::vector<Component> select_components(std::vector<Component> chosen, s
     chosen.erase(chosen.begin() + static_cast<std::ptrdiff_t>(j));
   }
   while (chosen.size() < count) {
-    const auto heaviest = std::max_element(chosen.begin(), chosen.end(), [](const Component& a, const Component& b) {
-      return a.weight < b.weight;
-    });
+    const auto heaviest = std::max_element(chosen.begin(), chosen.end(),
+                                           [](const Component& a, const Component& b) { return a.weight < b.weight; });
     const double shift = 0.5 * sqrt(heaviest->variance);
     const Component half{0.5 * heaviest->weight, heaviest->mean - shift, 0.75 * heaviest->variance};
     *heaviest = half;
@@ -122,8 +121,8 @@ struct FitHybridChunk {
       if (is_valid(fits.statuses[b]))
         for (std::size_t j = 0; j < fits.fits[b].weights.size(); ++j)
           if (fits.fits[b].weights[j] > 0.0)
-            chosen.push_back({fits.fits[b].weights[j], fits.dictionaries[b].means[j],
-                              square(fits.dictionaries[b].deviations[j])});
+            chosen.push_back(
+                {fits.fits[b].weights[j], fits.dictionaries[b].means[j], square(fits.dictionaries[b].deviations[j])});
       // A row without a solution goes through EM with numbers that nobody sees.
       if (chosen.empty()) chosen.push_back({1.0, 0.0, 1.0});
       double total = 0.0;
@@ -171,8 +170,8 @@ struct FitHybridChunk {
 
 }  // namespace detail
 
-/// Fits densities [batch, n] (or [n]) sampled at the points of `grid`, by a linear programme, EM from its choice and, if
-/// asked for, projection. Arguments, statuses and errors as for fit(LpOptions, ...); ArgumentError also for the
+/// Fits densities [batch, n] (or [n]) sampled at the points of `grid`, by a linear programme, EM from its choice and,
+/// if asked for, projection. Arguments, statuses and errors as for fit(LpOptions, ...); ArgumentError also for the
 /// objective `density`, which leaves the choice of components to chance, and for more than 32 components.
 template <PlainTensor V>
 HybridFit<V> fit(const HybridOptions& given, const V& densities, const Grid& grid, const FitOptions& options = {},
@@ -186,7 +185,14 @@ HybridFit<V> fit(const HybridOptions& given, const V& densities, const Grid& gri
   detail::HybridStages stages;
   HybridFit<V> result{detail::fit_in_chunks(densities, grid, static_cast<index_t>(hybrid.em.components), options,
                                             offsets, detail::FitHybridChunk<V>{hybrid, options, grid, stages}),
-                      static_cast<index_t>(dictionary_size(hybrid.lp.dictionary)), {}, {}, {}, {}, {}, {}, {}};
+                      static_cast<index_t>(dictionary_size(hybrid.lp.dictionary)),
+                      {},
+                      {},
+                      {},
+                      {},
+                      {},
+                      {},
+                      {}};
   stages.lp.move_to(result);
   result.projection = HybridFit<V>::Integers::from(stages.projection, Shape{result.batch()});
   result.constraint_error = detail::LpDiagnostics::tensor<V>(stages.constraint_error, Shape{result.batch()});

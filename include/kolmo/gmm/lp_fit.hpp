@@ -72,9 +72,8 @@ struct DictionaryFits {
     std::vector<std::size_t> order;
     for (std::size_t j = 0; j < fits[b].weights.size(); ++j)
       if (fits[b].weights[j] > 0.0) order.push_back(j);
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) {
-      return dictionaries[b].means[i] < dictionaries[b].means[j];
-    });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t i, std::size_t j) { return dictionaries[b].means[i] < dictionaries[b].means[j]; });
     return order;
   }
 };
@@ -153,9 +152,9 @@ struct FitLpChunk {
 }  // namespace detail
 
 /// Fits densities [batch, n] (or [n]) sampled at the points of `grid`, any number from 3 up; `offsets` [batch], if
-/// given, moves the grid row by row. Values need not be normalised. The programmes run on the host in double. A row that
-/// is no density, or whose programme has no solution (`infeasible`) or was not solved (`unsolved`), gets a status and is
-/// NaN. `iterations` counts pivots. Throws ShapeError or ArgumentError when the arguments do not fit each other.
+/// given, moves the grid row by row. Values need not be normalised. The programmes run on the host in double. A row
+/// that is no density, or whose programme has no solution (`infeasible`) or was not solved (`unsolved`), gets a status
+/// and is NaN. `iterations` counts pivots. Throws ShapeError or ArgumentError when the arguments do not fit each other.
 template <PlainTensor V>
 LpFit<V> fit(const LpOptions& lp, const V& densities, const Grid& grid, const FitOptions& options = {},
              const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
@@ -163,7 +162,11 @@ LpFit<V> fit(const LpOptions& lp, const V& densities, const Grid& grid, const Fi
   detail::LpDiagnostics diagnostics;
   LpFit<V> result{detail::fit_in_chunks(densities, grid, static_cast<index_t>(dictionary_size(lp.dictionary)), options,
                                         offsets, detail::FitLpChunk<V>{lp, options, grid, diagnostics}),
-                  {}, {}, {}, {}, {}};
+                  {},
+                  {},
+                  {},
+                  {},
+                  {}};
   diagnostics.move_to(result);
   index_t width = 1;
   for (std::int32_t count : diagnostics.components) width = larger<index_t>(width, count);

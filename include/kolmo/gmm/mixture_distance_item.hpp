@@ -117,9 +117,9 @@ KOLMO_HD double largest_absolute(const Difference& difference, double low, doubl
   while (count > 0) {
     const Interval i = stack[--count];
     const double h = i.b - i.a, third = h / 3.0;
-    const double control = larger(larger(abs(i.at_a.value), abs(i.at_b.value)),
-                                  larger(abs(i.at_a.value + third * i.at_a.slope),
-                                         abs(i.at_b.value - third * i.at_b.slope)));
+    const double control =
+        larger(larger(abs(i.at_a.value), abs(i.at_b.value)),
+               larger(abs(i.at_a.value + third * i.at_a.slope), abs(i.at_b.value - third * i.at_b.slope)));
     if (control <= found + tolerance &&
         control + square(square(h)) * (1.0 / 384.0) * difference.fourth(i.a, i.b) <= found + tolerance)
       continue;

@@ -43,8 +43,8 @@ KOLMO_HD double solve_quantile(const S* weights, const S* means, const S* deviat
     const double weight = static_cast<double>(value_of(weights[k]));
     const double mean = static_cast<double>(value_of(means[k]));
     const double deviation = static_cast<double>(value_of(deviations[k]));
-    if (!(weight >= 0.0) || !is_finite(mean) || !(deviation > 0.0) ||
-        !is_finite(deviation)) return kolmo::detail::not_a_number<double>();
+    if (!(weight >= 0.0) || !is_finite(mean) || !(deviation > 0.0) || !is_finite(deviation))
+      return kolmo::detail::not_a_number<double>();
     total += weight;
     if (weight == 0.0) continue;
     low = smaller(low, upper ? mean : mean - reach * deviation);
@@ -184,9 +184,9 @@ auto quantile(const Mixture<V>& mixture, const P& probabilities) {
     const P p = probabilities.contiguous();
     V result = V::uninitialized(shape);
     kolmo::detail::for_each_item<typename V::Backend>(
-        batch * count, detail::QuantileItem<typename V::Scalar>{m.weights.data(), m.means.data(), m.deviations.data(),
-                                                                p.data(), shared ? 0 : count, count, components,
-                                                                result.mutable_data()});
+        batch * count,
+        detail::QuantileItem<typename V::Scalar>{m.weights.data(), m.means.data(), m.deviations.data(), p.data(),
+                                                 shared ? 0 : count, count, components, result.mutable_data()});
     return result;
   } else {
     return item_map(detail::QuantileSpec{components, count}, shape, mixture.weights, mixture.means, mixture.deviations,

@@ -80,10 +80,9 @@ ReducedMixture<V> merged(const Mixture<V>& mixture, const MergeOptions& options)
   auto partner = Integers::uninitialized(Shape{batch, width});
   kolmo::detail::for_each_item<B>(
       batch, detail::MergeItem<T>{result.mixture.weights.mutable_data(), result.mixture.means.mutable_data(),
-                                  result.mixture.deviations.mutable_data(), static_cast<int>(width),
-                                  options.components, options.most_divergence, cost.mutable_data(),
-                                  partner.mutable_data(), result.components.mutable_data(),
-                                  result.divergence.mutable_data()});
+                                  result.mixture.deviations.mutable_data(), static_cast<int>(width), options.components,
+                                  options.most_divergence, cost.mutable_data(), partner.mutable_data(),
+                                  result.components.mutable_data(), result.divergence.mutable_data()});
   detail::narrow(result);
   return result;
 }

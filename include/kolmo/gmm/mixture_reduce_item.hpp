@@ -75,8 +75,7 @@ struct ReducibleRow {
       move(k, left++);
     }
     count = left;
-    for (int k = 0; k < count; ++k)
-      weights[k] = static_cast<T>(static_cast<double>(weights[k]) * (total / kept));
+    for (int k = 0; k < count; ++k) weights[k] = static_cast<T>(static_cast<double>(weights[k]) * (total / kept));
   }
   /// Leaves what is unused with weight zero and the parameters of the last component, so that the order of the means
   /// and every loop over the row stay good.

@@ -49,10 +49,9 @@ V sample(const Mixture<V>& mixture, Key key, index_t count) {
   if (count < 0) throw ArgumentError("sample: the count must not be negative, given " + std::to_string(count));
   const Mixture<V> m{mixture.weights.contiguous(), mixture.means.contiguous(), mixture.deviations.contiguous()};
   V result = V::uninitialized(Shape{mixture.batch(), count});
-  V::Backend::for_each(result.size(),
-                       detail::SampleItem<typename V::Scalar>{m.weights.data(), m.means.data(), m.deviations.data(),
-                                                              static_cast<int>(m.components()), count, key,
-                                                              result.mutable_data()});
+  V::Backend::for_each(result.size(), detail::SampleItem<typename V::Scalar>{
+                                          m.weights.data(), m.means.data(), m.deviations.data(),
+                                          static_cast<int>(m.components()), count, key, result.mutable_data()});
   return result;
 }
 

@@ -5,7 +5,8 @@
 //   soft   min |p - q|^2 / 2 + penalty |A p - b|^2 / 2    subject to  sum p = 1, p >= 0
 //
 // with q the given weights, A the moments of order 0 to 4 of the components and b those of the density, by default both
-// in the coordinates (z - mean) / deviation of the density, so that units do not matter. The density error usually grows.
+// in the coordinates (z - mean) / deviation of the density, so that units do not matter. The density error usually
+// grows.
 
 #include <string>
 #include <vector>
@@ -93,8 +94,8 @@ Projection<V> project_moments(const Mixture<V>& mixture, const V& masses_given, 
     kolmo::detail::for_each_item<B>(
         batch, detail::ProjectionItem<T, decltype(bound)::value>{
                    masses.data(), points.data(), shared ? 0 : count, count, static_cast<int>(components),
-                   options.mode == ProjectionMode::hard, options.standardise, options.penalty, means.data(), deviations.data(),
-                   result.mixture.weights.mutable_data(), result.method.mutable_data(),
+                   options.mode == ProjectionMode::hard, options.standardise, options.penalty, means.data(),
+                   deviations.data(), result.mixture.weights.mutable_data(), result.method.mutable_data(),
                    result.constraint_error.mutable_data(), result.moment_errors.mutable_data()});
   };
   if (components <= 8)

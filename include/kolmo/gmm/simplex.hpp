@@ -8,69 +8,13 @@
 // go by the lowest index (Bland), so that nothing cycles for ever. Results are checked on a tableau made anew.
 
 #include <algorithm>
-#include <span>
 #include <string>
 
 #include <kolmo/core/random.hpp>
-#include <kolmo/error.hpp>
+#include <kolmo/gmm/linear_program.hpp>
 #include <kolmo/gmm/simplex_tableau.hpp>
 
 namespace kolmo::gmm {
-
-enum class RowKind { at_most, equal, at_least };
-
-/// A linear programme in variables x >= 0.
-struct LinearProgram {
-  index_t variables = 0;
-  std::vector<double> cost;    ///< [variables]
-  std::vector<double> matrix;  ///< [rows, variables]
-  std::vector<double> right;   ///< [rows]
-  std::vector<RowKind> kinds;  ///< [rows]
-
-  index_t rows() const { return static_cast<index_t>(right.size()); }
-  /// Throws ShapeError unless there is a coefficient for each variable.
-  void add_row(std::span<const double> coefficients, RowKind kind, double bound) {
-    if (static_cast<index_t>(coefficients.size()) != variables)
-      throw ShapeError("LinearProgram: a row has " + std::to_string(coefficients.size()) + " coefficients for " +
-                       std::to_string(variables) + " variables");
-    matrix.insert(matrix.end(), coefficients.begin(), coefficients.end());
-    right.push_back(bound);
-    kinds.push_back(kind);
-  }
-};
-
-enum class LinearOutcome { optimal, infeasible, unbounded, iteration_limit };
-
-/// One phrase for reports.
-constexpr const char* describe(LinearOutcome outcome) {
-  switch (outcome) {
-    case LinearOutcome::optimal:
-      return "optimal";
-    case LinearOutcome::infeasible:
-      return "no point satisfies the constraints";
-    case LinearOutcome::unbounded:
-      return "the objective has no lower bound";
-    case LinearOutcome::iteration_limit:
-      return "stopped at the iteration limit";
-  }
-  return "unknown outcome";
-}
-
-struct LinearSolution {
-  LinearOutcome outcome = LinearOutcome::iteration_limit;
-  double objective = 0.0;
-  std::vector<double> x;            ///< [variables]; empty unless optimal
-  std::vector<double> multipliers;  ///< [rows], derivative of the objective in `right`; empty unless optimal
-  double violation = 0.0;           ///< largest violation of a row, in its own units; also of x >= 0
-  index_t iterations = 0;           ///< pivots
-};
-
-struct SimplexOptions {
-  /// Of pivots; 0 for 50 (rows + variables).
-  index_t max_iterations = 0;
-  /// Of violations and of reduced costs, in rows and columns scaled to one.
-  double tolerance = 1e-9;
-};
 
 namespace detail {
 
@@ -91,11 +35,12 @@ class Simplex {
     LinearSolution solution;
     std::vector<double> positive = cost_;
     for (index_t j = 0; j < program_.variables; ++j)
-      positive[size(j)] = larger(positive[size(j)], 0.0) +
-                          1e-6 * (0.5 + uniform<double>(Key{0x51e9}, static_cast<std::uint64_t>(j)));
+      positive[size(j)] =
+          larger(positive[size(j)], 0.0) + 1e-6 * (0.5 + uniform<double>(Key{0x51e9}, static_cast<std::uint64_t>(j)));
     solution.outcome = dual(positive);
-    // The primal phase ends at the optimum for bounds relaxed by the tolerance, the dual phase at a point that keeps the
-    // true ones. Where the first is not the second already, one bounds the optimum from below and the other from above.
+    // The primal phase ends at the optimum for bounds relaxed by the tolerance, the dual phase at a point that keeps
+    // the true ones. Where the first is not the second already, one bounds the optimum from below and the other from
+    // above.
     double least = -kolmo::detail::infinity<double>();
     for (int round = 0; round < 20 && solution.outcome == LinearOutcome::optimal; ++round) {
       if (round > 0 && objective() - least <= 10.0 * tolerance_ * (1.0 + abs(least)) && is_feasible())
@@ -130,9 +75,7 @@ class Simplex {
         row[size(i)] = power(row[size(i)]);
       }
     }
-    static double power(double x) {
-      return x > 0.0 ? std::exp2(-std::round(std::log2(larger(x, 1e-150)))) : 1.0;
-    }
+    static double power(double x) { return x > 0.0 ? std::exp2(-std::round(std::log2(larger(x, 1e-150)))) : 1.0; }
     Tableau tableau(const LinearProgram& p) const {
       std::vector<double> matrix(p.matrix.size()), right(p.right.size());
       std::vector<char> equation(p.right.size());
@@ -350,8 +293,9 @@ class Simplex {
 
 }  // namespace detail
 
-/// Solves a linear programme. That there is no solution, or that the limit was reached, is an outcome. Throws ShapeError
-/// when the parts do not fit, ArgumentError for a number that is not finite or a tolerance that is not positive.
+/// Solves a linear programme. That there is no solution, or that the limit was reached, is an outcome. Throws
+/// ShapeError when the parts do not fit, ArgumentError for a number that is not finite or a tolerance that is not
+/// positive.
 inline LinearSolution solve(const LinearProgram& program, const SimplexOptions& options = {}) {
   const std::size_t n = static_cast<std::size_t>(program.variables), rows = program.right.size();
   if (program.variables < 1 || program.cost.size() != n || program.matrix.size() != n * rows ||

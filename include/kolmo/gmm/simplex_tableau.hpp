@@ -19,7 +19,8 @@ class Tableau {
  public:
   static constexpr index_t lanes = 8;
 
-  /// `matrix` [rows, columns] and `right` are those of the inequalities matrix x <= right, scaled; equations are marked.
+  /// `matrix` [rows, columns] and `right` are those of the inequalities matrix x <= right, scaled; equations are
+  /// marked.
   Tableau(std::vector<double> matrix, std::vector<double> right, std::vector<char> equation, index_t columns)
       : rows_(static_cast<index_t>(right.size())),
         columns_(columns),
