@@ -49,6 +49,15 @@ struct WeightedLogNormal {
   }
 };
 
+/// The same for shares: a component without weight has none, however far the others are.
+template <class T>
+struct LogShare {
+  template <class S>
+  KOLMO_HD S operator()(S weight, S mean, S deviation, S z) const {
+    return select(value_of(weight) > T(0), WeightedLogNormal<T>{T(1e-37)}(weight, mean, deviation, z), S(T(-1e30)));
+  }
+};
+
 struct WeightedNormalCdf {
   template <class S>
   KOLMO_HD S operator()(S weight, S mean, S deviation, S z) const {
@@ -146,6 +155,27 @@ template <int n, class V>
 auto central_moment(const Mixture<V>& mixture) {
   static_assert(n >= 2 && n <= 4, "central moments are given for orders 2 to 4");
   return detail::moment_about<n>(mixture, unsqueeze(mean(mixture), -1));
+}
+
+/// Skewnesses c_3 / c_2^(3/2); [batch].
+template <class V>
+auto skewness(const Mixture<V>& mixture) {
+  const auto v = variance(mixture);
+  return central_moment<3>(mixture) / (v * sqrt(v));
+}
+
+/// Excess kurtoses c_4 / c_2^2 - 3, zero for a single normal; [batch].
+template <class V>
+auto excess_kurtosis(const Mixture<V>& mixture) {
+  return central_moment<4>(mixture) / square(variance(mixture)) - 3;
+}
+
+/// Responsibilities [batch, K, N] at points [N] or [batch, N]: the probability that component k gave the point. They
+/// sum to one over k, also where the density underflows.
+template <class V, TensorLike Z>
+auto responsibilities(const Mixture<V>& mixture, const Z& points) {
+  using T = ScalarOf<V>;
+  return softmax(detail::at_points(detail::LogShare<T>{}, mixture, points, "responsibilities"), 1);
 }
 
 /// The same mixtures with components in order of their means.

@@ -20,6 +20,8 @@ enum class Status : std::int32_t {
   outside_grid = 6,     ///< most of the mass does not fit on the model's grid
   broken_fit = 7,       ///< the fitter returned numbers that are no mixture; its weights are damaged
   unsorted_points = 8,  ///< the points of the density do not strictly increase
+  infeasible = 9,       ///< no mixture of the dictionary keeps the tolerance
+  unsolved = 10,        ///< the linear programme was not solved within its limit on iterations
 };
 
 /// Whether there is something to use: a prepared density or fitted parameters.
@@ -46,6 +48,10 @@ constexpr const char* describe(Status status) {
       return "the fitter returned no mixture; its weights may be damaged";
     case Status::unsorted_points:
       return "the points are not strictly increasing";
+    case Status::infeasible:
+      return "no mixture of the dictionary keeps the tolerance";
+    case Status::unsolved:
+      return "the linear programme was not solved within its limit on iterations";
   }
   return "unknown status";
 }
