@@ -177,7 +177,7 @@ template <PlainTensor V>
 HybridFit<V> fit(const HybridOptions& given, const V& densities, const Grid& grid, const FitOptions& options = {},
                  const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
   HybridOptions hybrid = given;
-  detail::check_em_options(hybrid.em);
+  detail::check_em_options(hybrid.em, grid.points, true, false);
   if (hybrid.lp.objective == LpObjective::density)
     throw ArgumentError("fit: a hybrid fit needs an objective with moments, density_and_moments or within_tolerance");
   if (hybrid.lp.dictionary.means == 0) hybrid.lp.dictionary.means = 4 * hybrid.em.components;
