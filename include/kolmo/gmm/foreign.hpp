@@ -78,6 +78,15 @@ struct ForeignDensity {
 
   KOLMO_HD double density(double z) const { return standard((z - parameters[0]) / parameters[1]) / parameters[1]; }
 
+  /// Sets the constant that belongs to family and shape, as after reading parameters back from a set.
+  KOLMO_HD void set_constant() {
+    const double s = parameters[2];
+    if (family == Family::student_t)
+      log_constant = detail::log_gamma(0.5 * (s + 1.0)) - detail::log_gamma(0.5 * s) - 0.5 * log(3.14159265358979323846 * s);
+    else
+      log_constant = family == Family::gamma ? -detail::log_gamma(s) : 0.0;
+  }
+
   /// Draws a shape and sets location and scale so that the density has the given mean and deviation; a
   /// mixture gets twice the deviation, so that its narrow components are resolved like the other families.
   template <class Draws>
@@ -88,12 +97,9 @@ struct ForeignDensity {
     switch (family) {
       case Family::student_t:
         s[0] = draws.uniform(3.0, 12.0);
-        d.log_constant = detail::log_gamma(0.5 * (s[0] + 1.0)) - detail::log_gamma(0.5 * s[0]) -
-                         0.5 * log(3.14159265358979323846 * s[0]);
         break;
       case Family::gamma:
         s[0] = draws.uniform(1.5, 8.0);
-        d.log_constant = -detail::log_gamma(s[0]);
         break;
       case Family::lognormal:
         s[0] = draws.uniform(0.2, 0.6);
@@ -131,6 +137,7 @@ struct ForeignDensity {
         break;
       }
     }
+    d.set_constant();
     const Array<double, 2> moments = d.standard_moments();
     const double factor = family == Family::bimodal || family == Family::random_mixture ? 2.0 : 1.0;
     d.parameters[1] = factor * deviation / sqrt(moments[1]);
