@@ -174,8 +174,8 @@ auto log_joint(const NormalMixture<V>& mixture, const Z& points) {
   return result(sum(square(deviation) / unsqueeze(variances, 1), {2}), T(0.5) * sum(log(variances), {1}));
 }
 
-/// Logarithms of the density [N] at points [N, D]; finite where the density underflows. Throws ShapeError, and
-/// ArgumentError for parameters that are no mixture.
+/// Logarithms of the density [N] at points [N, D]; finite where the density underflows, NaN or -infinity at a point that
+/// is not finite. Throws ShapeError, and ArgumentError for parameters that are no mixture.
 template <class V, TensorLike Z>
 auto log_density(const NormalMixture<V>& mixture, const Z& points) {
   if constexpr (PlainTensor<V> && PlainTensor<Z>) {
