@@ -214,9 +214,9 @@ TEST_CASE("the log density is differentiable in the parameters and in the points
   const Numbers points = noise(24, 8);
   const Double x = tensor<Double>(points, Shape{8, 3});
   for (const Covariance kind : kinds) {
-    const auto mixture = fit_samples(tensor<Double>(clusters(), Shape{240, 3}), start_at<Double>(clusters(), kind, 2, 3),
-                                     exactly(2))
-                             .mixture;
+    const auto mixture =
+        fit_samples(tensor<Double>(clusters(), Shape{240, 3}), start_at<Double>(clusters(), kind, 2, 3), exactly(2))
+            .mixture;
     const auto loss = [&](const auto& m) { return sum(log_density(m, x)); };
     const auto gradient = value_and_grad(mixture, loss).gradient;
     CHECK(value_and_grad(mixture, loss).value.item() == Approx(sum(log_density(mixture, x)).item()).epsilon(1e-13));

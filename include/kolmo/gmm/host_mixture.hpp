@@ -60,7 +60,9 @@ struct HostMixture {
   std::vector<double> weights, means, covariances;
 
   HostMixture(Covariance covariance, index_t k, index_t d)
-      : kind(covariance), components(k), dimensions(d),
+      : kind(covariance),
+        components(k),
+        dimensions(d),
         weights(static_cast<std::size_t>(k), 1.0 / static_cast<double>(k)),
         means(static_cast<std::size_t>(k * d)),
         covariances(static_cast<std::size_t>(covariance_shape(covariance, k, d).size())) {}

@@ -74,8 +74,8 @@ class SampleSet {
     dimensions_ = points.extent(1);
     if (weights.has_value()) {
       if (!(weights->shape() == Shape{count_}))
-        throw ShapeError(text("expected weights of shape ") + Shape{count_}.to_string() + ", one for each point, given " +
-                         weights->shape().to_string());
+        throw ShapeError(text("expected weights of shape ") + Shape{count_}.to_string() +
+                         ", one for each point, given " + weights->shape().to_string());
       weights_ = weights->contiguous();
     }
     // At most 128 tiles, so that their sums stay small beside the points.
@@ -145,8 +145,10 @@ class SampleSet {
   }
 
   SamplePoints<T> samples() const {
-    return {points_.data(), weights_.has_value() ? weights_->data() : nullptr, count_, static_cast<int>(dimensions_),
-            centre_.data(), scale_.data(),                                     tile_};
+    return {points_.data(), weights_.has_value() ? weights_->data() : nullptr,
+            count_,         static_cast<int>(dimensions_),
+            centre_.data(), scale_.data(),
+            tile_};
   }
 
   /// What a pass computes, and where single results go; the pointers are in the backend's memory.
@@ -223,14 +225,15 @@ class SampleSet {
     const index_t size = 1 + 2 * dimensions_;
     double* sums = sums_memory(tiles() * size);
     kolmo::detail::for_each_item<B>(
-        tiles(),
-        ExamineTile<T>{samples(), shift.data(), sums, bad_point.mutable_data(), bad_weight.mutable_data()});
+        tiles(), ExamineTile<T>{samples(), shift.data(), sums, bad_point.mutable_data(), bad_weight.mutable_data()});
     for (const index_t row : bad_point.to_vector())
       if (row < count_)
-        throw ArgumentError(text("row ") + std::to_string(row) + " of the points has a NaN or an infinity; leave it out");
+        throw ArgumentError(text("row ") + std::to_string(row) +
+                            " of the points has a NaN or an infinity; leave it out");
     for (const index_t row : bad_weight.to_vector())
       if (row < count_)
-        throw ArgumentError(text("weight ") + std::to_string(row) + " is negative, infinite or NaN; weights are at least 0");
+        throw ArgumentError(text("weight ") + std::to_string(row) +
+                            " is negative, infinite or NaN; weights are at least 0");
     std::vector<double> result = total_of_tiles(size);
     if (!(result[0] > 0.0) || !is_finite(result[0]))
       throw ArgumentError(text("the weights sum to ") + std::to_string(result[0]) + "; at least one must be positive");
