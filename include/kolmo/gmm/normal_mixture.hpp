@@ -42,7 +42,7 @@ struct NormalMixture {
 namespace detail {
 
 template <class V>
-void check_mixture(const NormalMixture<V>& mixture, const char* operation) {
+void check_normal_mixture(const NormalMixture<V>& mixture, const char* operation) {
   const auto fail = [&](const char* what, const Shape& expected, const Shape& given) {
     throw ShapeError(std::string(operation) + ": expected " + what + " of shape " + expected.to_string() + ", given " +
                      given.to_string());
@@ -58,7 +58,7 @@ void check_mixture(const NormalMixture<V>& mixture, const char* operation) {
 
 template <class V>
 void check_sample_points(const NormalMixture<V>& mixture, const Shape& points, const char* operation) {
-  check_mixture(mixture, operation);
+  check_normal_mixture(mixture, operation);
   if (points.rank() != 2 || points[1] != mixture.dimensions())
     throw ShapeError(std::string(operation) + ": expected points of shape [N, " + std::to_string(mixture.dimensions()) +
                      "], given " + points.to_string());
@@ -67,7 +67,7 @@ void check_sample_points(const NormalMixture<V>& mixture, const Shape& points, c
 /// The parameters on the host. Throws ArgumentError where they are no mixture.
 template <PlainTensor V>
 HostMixture on_host(const NormalMixture<V>& mixture, const char* operation) {
-  check_mixture(mixture, operation);
+  check_normal_mixture(mixture, operation);
   HostMixture host(mixture.covariance, mixture.components(), mixture.dimensions());
   const auto take = [&](const V& from, std::vector<double>& to, const char* what) {
     const auto values = from.to_vector();

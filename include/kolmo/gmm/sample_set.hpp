@@ -85,7 +85,7 @@ class SampleSet {
   index_t count() const { return count_; }
   index_t dimensions() const { return dimensions_; }
   index_t tiles() const { return divide_up(count_, tile_); }
-  const Coordinates& coordinates() const { return coordinates_; }
+  const StandardCoordinates& coordinates() const { return coordinates_; }
   /// Sum of the weights.
   double total() const { return total_; }
   bool weighted() const { return weights_.has_value(); }
@@ -102,7 +102,7 @@ class SampleSet {
   /// unit. A coordinate that does not vary keeps its unit. Throws ArgumentError for rows that are no points.
   void standardise(bool one_scale) {
     const auto d = static_cast<std::size_t>(dimensions_);
-    Coordinates found{std::vector<double>(d, 0.0), std::vector<double>(d, 1.0)};
+    StandardCoordinates found{std::vector<double>(d, 0.0), std::vector<double>(d, 1.0)};
     set_coordinates(found);
     const std::vector<T> first = points_.view(Shape{dimensions_}, Strides{{1}}, 0).to_vector();
     std::vector<double> about(first.begin(), first.end());
@@ -130,7 +130,7 @@ class SampleSet {
     set_coordinates(found);
   }
 
-  void set_coordinates(const Coordinates& coordinates) {
+  void set_coordinates(const StandardCoordinates& coordinates) {
     coordinates_ = coordinates;
     std::vector<T> centre, scale;
     for (const double x : coordinates.centre) centre.push_back(static_cast<T>(x));
@@ -244,7 +244,7 @@ class SampleSet {
   V points_, centre_, scale_, scratch_;
   std::optional<V> weights_;
   index_t count_ = 0, dimensions_ = 0, tile_ = 0;
-  Coordinates coordinates_;
+  StandardCoordinates coordinates_;
   double total_ = 0.0;
   Doubles sums_;
 };
