@@ -76,7 +76,8 @@ void add_iteration(gmm::Covariance kind, const std::string& name) {
   measure::add("em_samples/" + name, [=](benchmark::State& state) {
     const auto data = cast<T>(points());
     const auto from = start_of(points(), kind);
-    const gmm::NormalMixture<Host<T>> start{kind, cast<T>(from.weights), cast<T>(from.means), cast<T>(from.covariances)};
+    const gmm::NormalMixture<Host<T>> start{kind, cast<T>(from.weights), cast<T>(from.means),
+                                            cast<T>(from.covariances)};
     std::vector<double> times;
     double log_density = 0, last = 0;
     gmm::SampleFitOptions options;

@@ -1,7 +1,8 @@
 // Fits a mixture of normals to points in a CSV or NPY file, by expectation-maximisation.
 //
-// test: --input @examples@/data/points.csv --components 1..7 --output points_fit.csv --labels labels.csv --picture p.svg
-// test: --input @examples@/data/points.csv --columns y --components 3 --covariance spherical --starts 2 --picture p.png
+// test: --input @examples@/data/points.csv --components 1..7 --output points_fit.csv --labels labels.csv --picture
+// p.svg test: --input @examples@/data/points.csv --columns y --components 3 --covariance spherical --starts 2 --picture
+// p.png
 
 #include <unistd.h>
 
@@ -99,7 +100,8 @@ void print_mixture(const gmm::detail::HostMixture& mixture, const std::vector<st
   for (index_t k = 0; k < std::min(mixture.components, most_components); ++k) {
     std::printf("%9lld  %6.4f", static_cast<long long>(k + 1), mixture.weights[static_cast<std::size_t>(k)]);
     for (index_t j = 0; j < std::min<index_t>(mixture.dimensions, 8); ++j)
-      std::printf("  %s %s (%s)", names[static_cast<std::size_t>(j)].c_str(), io::to_text(mixture.mean(k, j), 4).c_str(),
+      std::printf("  %s %s (%s)", names[static_cast<std::size_t>(j)].c_str(),
+                  io::to_text(mixture.mean(k, j), 4).c_str(),
                   io::to_text(std::sqrt(mixture.variance_of(k, j)), 3).c_str());
     std::printf(mixture.dimensions > 8 ? "  ...\n" : "\n");
   }
@@ -116,7 +118,8 @@ int run(const Arguments& arguments) {
   for (std::size_t i = 0; i < 3; ++i) {
     check_target(targets[i].first, targets[i].second, arguments);
     for (std::size_t j = 0; j < i; ++j)
-      if (!targets[i].second.empty() && fs::weakly_canonical(targets[i].second) == fs::weakly_canonical(targets[j].second))
+      if (!targets[i].second.empty() &&
+          fs::weakly_canonical(targets[i].second) == fs::weakly_canonical(targets[j].second))
         throw ArgumentError(targets[j].first + " and " + targets[i].first + " are the same file, " + targets[i].second +
                             "; choose two");
   }
@@ -131,7 +134,8 @@ int run(const Arguments& arguments) {
   for (std::size_t i = 0; i < arguments.axes.size(); ++i) {
     const auto at = std::find(table.names.begin(), table.names.end(), arguments.axes[i]);
     if (at == table.names.end())
-      throw ArgumentError("--axes: there is no coordinate '" + arguments.axes[i] + "'; there are " + listed(table.names));
+      throw ArgumentError("--axes: there is no coordinate '" + arguments.axes[i] + "'; there are " +
+                          listed(table.names));
     axes[i] = static_cast<std::size_t>(at - table.names.begin());
   }
   for (std::size_t i = 0; i < std::min(table.problems.size(), most_reports); ++i)
@@ -159,10 +163,11 @@ int run(const Arguments& arguments) {
   const auto& fit = selection.best_fit();
   const auto mixture = gmm::detail::on_host(fit.mixture, "fit_samples");
 
-  std::printf("%lld points of %lld coordinates (%s), %s covariance\n\ncomponents  parameters  log density           BIC"
-              "           AIC  iterations\n",
-              static_cast<long long>(count), static_cast<long long>(dimensions), listed(table.names).c_str(),
-              arguments.covariance.c_str());
+  std::printf(
+      "%lld points of %lld coordinates (%s), %s covariance\n\ncomponents  parameters  log density           BIC"
+      "           AIC  iterations\n",
+      static_cast<long long>(count), static_cast<long long>(dimensions), listed(table.names).c_str(),
+      arguments.covariance.c_str());
   for (std::size_t i = 0; i < selection.fits.size(); ++i) {
     const auto& f = selection.fits[i];
     std::string remark = i == selection.best && selection.fits.size() > 1 ? "  smallest " + arguments.select : "";
@@ -207,7 +212,8 @@ int run(const Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app(
-      "Fits a mixture of normals to points, prints it and, on request, writes the mixture, the component of every point "
+      "Fits a mixture of normals to points, prints it and, on request, writes the mixture, the component of every "
+      "point "
       "and a picture.");
   app.get_formatter()->column_width(34);
   app.add_option("--input", arguments.input,
@@ -259,7 +265,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1024))
       ->option_text("N");
   app.footer(
-      "A row that is no point (a field that is no finite number, a negative weight) is reported on the error output by\n"
+      "A row that is no point (a field that is no finite number, a negative weight) is reported on the error output "
+      "by\n"
       "its line and left out; its row in the labels is empty but for the number.\n\n"
       "Exit code: 0 all rows used, 3 some rows left out, 1 a file could not be read or written, 2 wrong arguments.\n\n"
       "Example: fit_samples --input points.csv --components 1..10 --output mixture.csv --picture fit.svg");

@@ -136,7 +136,8 @@ inline PointTable read_npy(const std::string& path, const std::vector<std::strin
     std::string problem;
     for (const std::size_t c : used) {
       if (!problem.empty()) break;
-      if (!kolmo::is_finite(row[c])) problem = "row " + std::to_string(r + 1) + ", " + columns[c] + ": not finite";
+      if (!kolmo::is_finite(row[c]))
+        problem = "row " + std::to_string(r + 1) + ", " + columns[c] + ": not finite";
       else if (c == selection.weights && row[c] < 0)
         problem = "row " + std::to_string(r + 1) + ", " + columns[c] + ": the weight is negative";
     }
@@ -216,9 +217,9 @@ inline void draw_plane(io::Panel& panel, const gmm::detail::HostMixture& mixture
   for (std::size_t k = 0; k < components; ++k) {
     if (mixture.weights[k] < 1e-6) continue;
     const auto matrix = mixture.matrix(static_cast<index_t>(k));
-    const double lower[] = {std::sqrt(matrix[a * d + a]), matrix[a * d + b] / std::sqrt(matrix[a * d + a]),
-                            std::sqrt(std::max(matrix[b * d + b] - matrix[a * d + b] * matrix[a * d + b] /
-                                                                       matrix[a * d + a], 0.0))};
+    const double lower[] = {
+        std::sqrt(matrix[a * d + a]), matrix[a * d + b] / std::sqrt(matrix[a * d + a]),
+        std::sqrt(std::max(matrix[b * d + b] - matrix[a * d + b] * matrix[a * d + b] / matrix[a * d + a], 0.0))};
     for (const double deviations : {1.0, 2.0}) {
       std::vector<double> xs, ys;
       for (int i = 0; i <= 120; ++i) {
@@ -230,7 +231,8 @@ inline void draw_plane(io::Panel& panel, const gmm::detail::HostMixture& mixture
       char label[64] = "";
       if (deviations == 1.0 && components <= 10)
         std::snprintf(label, sizeof label, "%zu: %.1f %%", k + 1, 100.0 * mixture.weights[k]);
-      panel.line(xs, ys, {label, io::mix(component_colour(k), io::Colour{0, 0, 0}, 0.3), deviations == 1.0 ? 2.0 : 1.2});
+      panel.line(xs, ys,
+                 {label, io::mix(component_colour(k), io::Colour{0, 0, 0}, 0.3), deviations == 1.0 ? 2.0 : 1.2});
     }
   }
   panel.x.label = table.names[a];
@@ -268,7 +270,8 @@ inline void draw_line(io::Panel& panel, const gmm::detail::HostMixture& mixture,
     const double deviation = std::sqrt(mixture.variance_of(k, static_cast<index_t>(a)));
     for (std::size_t i = 0; i < z.size(); ++i) {
       const double u = (z[i] - mixture.mean(k, static_cast<index_t>(a))) / deviation;
-      density.push_back(mixture.weights[static_cast<std::size_t>(k)] * std::exp(-0.5 * u * u) / (2.5066282746310002 * deviation));
+      density.push_back(mixture.weights[static_cast<std::size_t>(k)] * std::exp(-0.5 * u * u) /
+                        (2.5066282746310002 * deviation));
       sum[i] += density.back();
     }
     panel.line(z, density, {"", component_colour(static_cast<std::size_t>(k)), 1.4});

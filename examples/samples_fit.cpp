@@ -1,7 +1,8 @@
-// A mixture of normals from points, and what it is good for afterwards.
-// test:
+// A mixture of normals from points, and what it is good for afterwards: samples_fit SEED
+// test: 1
 
 #include <cstdio>
+#include <cstdlib>
 
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/gmm/em_samples.hpp>
@@ -11,12 +12,14 @@ using kolmo::Key;
 using kolmo::Shape;
 using Tensor = kolmo::Tensor<double, kolmo::Cpu>;
 
+std::uint64_t seed = 0;
+
 /// Two thousand points of two clusters; in practice they come from a file.
 Tensor some_points() {
   const gmm::NormalMixture<Tensor> truth{gmm::Covariance::diagonal, Tensor::from({0.3, 0.7}),
                                          Tensor::from({0.0, 0.0, 5.0, 1.0}, Shape{2, 2}),
                                          Tensor::from({1.0, 1.0, 1.0, 4.0}, Shape{2, 2})};
-  return gmm::sample(truth, Key{1}, 2000).points;
+  return gmm::sample(truth, Key{seed}, 2000).points;
 }
 
 void fit_and_use() {
@@ -55,11 +58,12 @@ void weights_and_start() {
   std::printf("mean log density %.4f\n", fit.score.mean_log_density);
 }
 
-int main(int argc, char**) {
-  if (argc > 1) {
-    std::printf("Fits mixtures to points drawn from a known one, and uses them.\nUsage: samples_fit\n");
-    return 0;
+int main(int argc, char** argv) {
+  if (argc != 2 || argv[1][0] == '-') {
+    std::printf("Fits mixtures to points drawn from a known one, and uses them.\nUsage: samples_fit SEED\n");
+    return argc == 2 ? 0 : 2;
   }
+  seed = std::strtoull(argv[1], nullptr, 10);
   fit_and_use();
   choose_the_number();
   weights_and_start();

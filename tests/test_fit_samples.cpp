@@ -102,8 +102,8 @@ TEST_CASE("a range is searched by the criterion asked for") {
   const Workshop fit_samples;
   fit_samples.write("in.csv", csv_of(two_clusters(300)));
   for (const std::string covariance : {"full", "diagonal", "tied", "spherical"}) {
-    const auto result = fit_samples("--input in.csv --components 1..4 --covariance " + covariance +
-                                    " --output mixture.csv --starts 5");
+    const auto result =
+        fit_samples("--input in.csv --components 1..4 --covariance " + covariance + " --output mixture.csv --starts 5");
     CAPTURE(covariance, result.out, result.err);
     REQUIRE(result.code == 0);
     CHECK_THAT(result.out, contains("smallest bic"));
@@ -120,7 +120,8 @@ TEST_CASE("NPY arrays, chosen columns and weights") {
   fit_samples.write("in.csv", csv_of(values, "x0,x1,x2"));
   for (const std::string input : {"in.npy", "in.csv"}) {
     REQUIRE(fit_samples("--input " + input + " --components 2 --output " + input + ".out").code == 0);
-    REQUIRE(fit_samples("--input " + input + " --components 2 --columns x2,x0 --output " + input + ".columns").code == 0);
+    REQUIRE(fit_samples("--input " + input + " --components 2 --columns x2,x0 --output " + input + ".columns").code ==
+            0);
   }
   CHECK(fit_samples.read("in.npy.out") == fit_samples.read("in.csv.out"));
   CHECK(fit_samples.read("in.npy.columns") == fit_samples.read("in.csv.columns"));
@@ -155,9 +156,10 @@ TEST_CASE("rows that are no points are reported by line, left out, and empty in 
   const auto result = fit_samples("--input in.csv --weights-column w --components 2 --labels labels.csv");
   CAPTURE(result.err);
   CHECK(result.code == 3);
-  for (const char* report : {"in.csv: line 5, field 1 (x): 'nan' is not finite", "line 6, field 2 (y): 'two' is not a number",
-                             "line 7: 3 fields expected, found 2", "line 8, field 3 (w): the weight is negative",
-                             "4 of 64 rows are no points and were left out"})
+  for (const char* report :
+       {"in.csv: line 5, field 1 (x): 'nan' is not finite", "line 6, field 2 (y): 'two' is not a number",
+        "line 7: 3 fields expected, found 2", "line 8, field 3 (w): the weight is negative",
+        "4 of 64 rows are no points and were left out"})
     CHECK_THAT(result.err, contains(report));
   const std::string labels = fit_samples.read("labels.csv");
   for (const char* row : {"\n4,,,\n", "\n5,,,\n", "\n6,,,\n", "\n7,,,\n"}) CHECK_THAT(labels, contains(row));
@@ -173,7 +175,8 @@ TEST_CASE("pictures are SVG or PNG by their names and show the coordinates asked
   fit_samples.write("in.csv", csv_of(two_clusters(100)));
   REQUIRE(fit_samples("--input in.csv --components 1..3 --picture fit.svg --axes c a").code == 0);
   const std::string svg = fit_samples.read("fit.svg");
-  for (const char* text : {"<svg", ">c<", ">a<", "2 components", "smallest BIC: 2", ">BIC<"}) CHECK_THAT(svg, contains(text));
+  for (const char* text : {"<svg", ">c<", ">a<", "2 components", "smallest BIC: 2", ">BIC<"})
+    CHECK_THAT(svg, contains(text));
   CHECK(svg.find(">b<") == std::string::npos);
   REQUIRE(fit_samples("--input in.csv --components 2 --picture fit.png").code == 0);
   CHECK(fit_samples.read("fit.png").substr(1, 3) == "PNG");
@@ -186,7 +189,8 @@ TEST_CASE("the fit depends on the seed, not on the number of threads") {
   fit_samples.write("in.csv", csv_of(values));
   std::string first;
   for (const std::string threads : {"1", "2", "3"}) {
-    REQUIRE(fit_samples("--input in.csv --components 5 --starts 1 --iterations 20 --output m.csv --threads " + threads).code == 0);
+    REQUIRE(fit_samples("--input in.csv --components 5 --starts 1 --iterations 20 --output m.csv --threads " + threads)
+                .code == 0);
     if (first.empty()) first = fit_samples.read("m.csv");
     CHECK(fit_samples.read("m.csv") == first);
   }
@@ -263,9 +267,9 @@ TEST_CASE("files that cannot be used end with 1 and name the file") {
 TEST_CASE("--help explains every option and the exit codes") {
   const auto result = Workshop()("--help");
   CHECK(result.code == 0);
-  for (const char* text :
-       {"--input FILE.csv|npy", "--components K|FIRST..LAST", "--select bic|aic", "--covariance full|diagonal|tied|spherical",
-        "--columns NAME,...", "--weights-column NAME", "--starts N", "--seed S", "--output MIXTURE.csv",
-        "--labels LABELS.csv", "--picture FILE.svg|png", "--axes NAME NAME", "--threads N", "Exit code: 0"})
+  for (const char* text : {"--input FILE.csv|npy", "--components K|FIRST..LAST", "--select bic|aic",
+                           "--covariance full|diagonal|tied|spherical", "--columns NAME,...", "--weights-column NAME",
+                           "--starts N", "--seed S", "--output MIXTURE.csv", "--labels LABELS.csv",
+                           "--picture FILE.svg|png", "--axes NAME NAME", "--threads N", "Exit code: 0"})
     CHECK_THAT(result.out, contains(text));
 }

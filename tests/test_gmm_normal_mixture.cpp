@@ -113,6 +113,22 @@ TEST_CASE("log densities are finite where densities underflow", "[gmm][samples]"
                    numbers(logsumexp(log_joint(mixture, tensor<Double>({1e3, -1e3}, Shape{1, 2})), 1))) < 1e-6);
 }
 
+TEST_CASE("a point that is not finite has no density and does not disturb the others", "[gmm][samples]") {
+  for (const Covariance kind : kinds) {
+    const auto mixture = start_at<Double>(clusters(), kind, 3, 3);
+    Numbers points = clusters();
+    const Numbers good = numbers(log_density(mixture, tensor<Double>(points, Shape{240, 3})));
+    points[3 * 100] = std::nan("");
+    points[3 * 101 + 2] = INFINITY;
+    const Numbers bad = numbers(log_density(mixture, tensor<Double>(points, Shape{240, 3})));
+    for (std::size_t i = 0; i < 240; ++i) {
+      if (i == 100) CHECK(std::isnan(bad[i]));
+      if (i == 101) CHECK_FALSE(std::isfinite(bad[i]));
+      if (i != 100 && i != 101) CHECK(bad[i] == good[i]);
+    }
+  }
+}
+
 TEST_CASE("samples have the moments of their mixture, and a key draws the same ones", "[gmm][samples]") {
   for (const Covariance kind : kinds) {
     NormalMixture<Double> mixture =
@@ -198,9 +214,9 @@ TEST_CASE("the log density is differentiable in the parameters and in the points
   const Numbers points = noise(24, 8);
   const Double x = tensor<Double>(points, Shape{8, 3});
   for (const Covariance kind : kinds) {
-    const auto mixture = fit_samples(tensor<Double>(clusters(), Shape{240, 3}), start_at<Double>(clusters(), kind, 2, 3),
-                                     exactly(2))
-                             .mixture;
+    const auto mixture =
+        fit_samples(tensor<Double>(clusters(), Shape{240, 3}), start_at<Double>(clusters(), kind, 2, 3), exactly(2))
+            .mixture;
     const auto loss = [&](const auto& m) { return sum(log_density(m, x)); };
     const auto gradient = value_and_grad(mixture, loss).gradient;
     CHECK(value_and_grad(mixture, loss).value.item() == Approx(sum(log_density(mixture, x)).item()).epsilon(1e-13));

@@ -30,10 +30,10 @@ const Expected scikit_learn[] = {
      {0.334057637606, 0.333323839683, 0.332618522712},
      {0.0196067656283, 0.0115087764168, 0.0651442129528, 3.98417773432, -0.0305902300778, 0.990411827967,
       -0.0107336889516, 2.99186100025, 1.89637975249},
-     {0.337991684287,  0.126538002152,   0.00599385779523, 0.126538002152,   0.393411830506,   0.0499903571374,
-      0.00599385779523, 0.0499903571374, 0.47537458395,    0.387045908972,   0.132260333273,   0.0101463813589,
-      0.132260333273,  0.382133917165,   0.00680596441543, 0.0101463813589,  0.00680596441543, 0.464681890794,
-      0.390315567897,  0.139434264784,   -0.0113013569753, 0.139434264784,   0.400707606685,   -0.0158971781849,
+     {0.337991684287,   0.126538002152,   0.00599385779523, 0.126538002152,  0.393411830506,   0.0499903571374,
+      0.00599385779523, 0.0499903571374,  0.47537458395,    0.387045908972,  0.132260333273,   0.0101463813589,
+      0.132260333273,   0.382133917165,   0.00680596441543, 0.0101463813589, 0.00680596441543, 0.464681890794,
+      0.390315567897,   0.139434264784,   -0.0113013569753, 0.139434264784,  0.400707606685,   -0.0158971781849,
       -0.0113013569753, -0.0158971781849, 0.414357346905},
      -3.922023934366,
      2041.51001727,
@@ -92,12 +92,11 @@ TEMPLATE_TEST_CASE("a fit of samples agrees with scikit-learn", "[gmm][samples]"
     CHECK(fit.floored == 0);
     // The score of the returned parameters, by another way.
     CHECK(score(fit.mixture, x).bic() == Approx(expected.bic).epsilon(digits));
-    CHECK(numbers(log_density(fit.mixture, x))[5] ==
-          Approx(expected.kind == Covariance::full       ? -3.41632142837
-                 : expected.kind == Covariance::diagonal ? -3.79140781086
-                 : expected.kind == Covariance::tied     ? -3.45954183101
-                                                         : -3.77675712356)
-              .epsilon(digits));
+    CHECK(numbers(log_density(fit.mixture, x))[5] == Approx(expected.kind == Covariance::full       ? -3.41632142837
+                                                            : expected.kind == Covariance::diagonal ? -3.79140781086
+                                                            : expected.kind == Covariance::tied     ? -3.45954183101
+                                                                                                    : -3.77675712356)
+                                                         .epsilon(digits));
   }
 }
 
@@ -183,8 +182,8 @@ TEST_CASE("on the points of a grid it is the EM of densities", "[gmm][samples]")
   for (const Covariance kind : {Covariance::full, Covariance::diagonal, Covariance::spherical}) {
     NormalMixture<Double> from = start_at<Double>({-2, 0, 1}, kind, 3, 1);
     from.weights = tensor<Double>({0.2, 0.3, 0.5}, Shape{3});
-    const auto fit = fit_samples(tensor<Double>(positions, Shape{96, 1}), from, exactly(40),
-                                 tensor<Double>(masses, Shape{96}));
+    const auto fit =
+        fit_samples(tensor<Double>(positions, Shape{96, 1}), from, exactly(40), tensor<Double>(masses, Shape{96}));
     CHECK(difference(numbers(fit.mixture.weights), numbers(expected.mixture.weights)) < 1e-11);
     CHECK(difference(numbers(fit.mixture.means), numbers(expected.mixture.means)) < 1e-11);
     CHECK(difference(numbers(sqrt(fit.mixture.covariances)), numbers(expected.mixture.deviations)) < 1e-11);
@@ -214,13 +213,15 @@ TEST_CASE("fits follow shifts and changes of coordinates", "[gmm][samples]") {
       for (std::size_t r = 0; r < 3; ++r)
         for (std::size_t c = 0; c < 3; ++c)
           for (std::size_t i = 0; i < 3; ++i)
-            for (std::size_t j = 0; j < 3; ++j) result[3 * r + c] += map[3 * r + i] * matrix[3 * i + j] * map[3 * c + j];
+            for (std::size_t j = 0; j < 3; ++j)
+              result[3 * r + c] += map[3 * r + i] * matrix[3 * i + j] * map[3 * c + j];
       return result;
     };
     const double determinant = map[0] * (map[4] * map[8] - map[5] * map[7]) -
                                map[1] * (map[3] * map[8] - map[5] * map[6]) +
                                map[2] * (map[3] * map[7] - map[4] * map[6]);
-    NormalMixture<Double> start = fit_samples(x, start_at<Double>(points, kind, 3, 3), exactly(1)).mixture, other = start;
+    NormalMixture<Double> start = fit_samples(x, start_at<Double>(points, kind, 3, 3), exactly(1)).mixture,
+                          other = start;
     other.means = tensor<Double>(moved(numbers(start.means), true), Shape{3, 3});
     Numbers covariances;
     const gmm::detail::HostMixture host = gmm::detail::on_host(start, "test");
@@ -318,8 +319,8 @@ TEST_CASE("a weight counts as so many equal points, and none as no point", "[gmm
           Approx(a.score.aic()).epsilon(1e-12));
     // The scale of the weights moves the criteria, not the fit.
     for (double& w : weights) w *= 1e-3;
-    const auto c = fit_samples(tensor<Double>(points, Shape{240, 3}), start, exactly(20),
-                               tensor<Double>(weights, Shape{240}));
+    const auto c =
+        fit_samples(tensor<Double>(points, Shape{240, 3}), start, exactly(20), tensor<Double>(weights, Shape{240}));
     CHECK(difference(a.mixture, c.mixture) < 1e-11);
     for (double& w : weights) w *= 1e3;
   }
@@ -367,8 +368,7 @@ TEST_CASE("the criteria find the number of components", "[gmm][samples]") {
   const auto selection = select_components(x, 1, 6);
   REQUIRE(selection.fits.size() == 6);
   CHECK(selection.best_fit().mixture.components() == 3);
-  for (std::size_t k = 1; k < 6; ++k)
-    CHECK(selection.best_fit().score.bic() <= selection.fits[k].score.bic());
+  for (std::size_t k = 1; k < 6; ++k) CHECK(selection.best_fit().score.bic() <= selection.fits[k].score.bic());
   const auto by_aic = select_components(x, 2, 4, Criterion::aic);
   for (const auto& fit : by_aic.fits) CHECK(by_aic.best_fit().score.aic() <= fit.score.aic());
   CHECK(select_components(x, 2, 2).best_fit().mixture.components() == 2);

@@ -47,11 +47,11 @@ struct SampleFitOptions {
 /// A fit in the coordinates of the points.
 template <PlainTensor V>
 struct SampleFit {
-  NormalMixture<V> mixture;  ///< components in order of their means, or of the given start
-  SampleScore score;         ///< of the returned parameters, with bic() and aic()
-  int iterations = 0;        ///< parameter updates of the start that won
-  int start = 0;             ///< which one that was
-  int floored = 0;           ///< covariances that lie on the floor: clusters of equal points, or too many components
+  NormalMixture<V> mixture;    ///< components in order of their means, or of the given start
+  SampleScore score;           ///< of the returned parameters, with bic() and aic()
+  int iterations = 0;          ///< parameter updates of the start that won
+  int start = 0;               ///< which one that was
+  int floored = 0;             ///< covariances that lie on the floor: clusters of equal points, or too many components
   Status status = Status::ok;  ///< or iteration_limit: the tolerance was not met
 };
 
@@ -64,7 +64,8 @@ inline void check_sample_options(const SampleFitOptions& o) {
                         std::to_string(o.starts));
   if (!(o.tolerance >= 0.0)) throw ArgumentError("fit_samples: the tolerance must not be negative or NaN");
   if (!(o.covariance_floor > 0.0) || !(o.covariance_floor <= 1.0))
-    throw ArgumentError("fit_samples: the covariance floor is a part of the variance of the points, above 0 and at most 1");
+    throw ArgumentError(
+        "fit_samples: the covariance floor is a part of the variance of the points, above 0 and at most 1");
 }
 
 /// One run of EM in standard coordinates.
@@ -77,8 +78,7 @@ class SampleEm {
   int floored = 0;
   Status status = Status::iteration_limit;
 
-  SampleEm(SampleSet<V>& set, HostMixture from, const SampleFitOptions& options, int start)
-      : mixture(std::move(from)) {
+  SampleEm(SampleSet<V>& set, HostMixture from, const SampleFitOptions& options, int start) : mixture(std::move(from)) {
     const bool whole = is_whole(mixture.kind);
     double previous = 0.0;
     for (;;) {

@@ -1,7 +1,7 @@
 #pragma once
 // The parameters of a mixture in D dimensions on the host, in double precision, and what the EM of samples does with
-// them between two passes over the points. Coordinates are standardised, x' = (x - centre) * scale, so that floors and
-// tolerances mean the same in any unit.
+// them between two passes over the points. StandardCoordinates are standardised, x' = (x - centre) * scale, so that
+// floors and tolerances mean the same in any unit.
 
 #include <algorithm>
 #include <cmath>
@@ -44,7 +44,7 @@ inline Shape covariance_shape(Covariance kind, index_t components, index_t dimen
 inline constexpr double half_log_two_pi = 0.91893853320467274178;
 
 /// Standardised coordinates.
-struct Coordinates {
+struct StandardCoordinates {
   std::vector<double> centre, scale;
 
   double log_scale() const {
@@ -60,7 +60,9 @@ struct HostMixture {
   std::vector<double> weights, means, covariances;
 
   HostMixture(Covariance covariance, index_t k, index_t d)
-      : kind(covariance), components(k), dimensions(d),
+      : kind(covariance),
+        components(k),
+        dimensions(d),
         weights(static_cast<std::size_t>(k), 1.0 / static_cast<double>(k)),
         means(static_cast<std::size_t>(k * d)),
         covariances(static_cast<std::size_t>(covariance_shape(covariance, k, d).size())) {}
@@ -97,11 +99,11 @@ struct HostMixture {
                           " is not positive definite; raise its diagonal");
   }
 
-  /// Coordinates in which the whole mixture has mean 0 and variance 1, or for spherical covariances variance 1 on
-  /// average.
-  Coordinates natural_coordinates() const {
+  /// StandardCoordinates in which the whole mixture has mean 0 and variance 1, or for spherical covariances variance 1
+  /// on average.
+  StandardCoordinates natural_coordinates() const {
     const auto d = static_cast<std::size_t>(dimensions);
-    Coordinates result{std::vector<double>(d, 0.0), std::vector<double>(d, 1.0)};
+    StandardCoordinates result{std::vector<double>(d, 0.0), std::vector<double>(d, 1.0)};
     double total = 0.0, trace = 0.0;
     for (const double w : weights) total += w;
     for (index_t j = 0; j < dimensions; ++j) {
@@ -121,7 +123,7 @@ struct HostMixture {
   }
 
   /// Between the coordinates of the points and standardised ones. A spherical covariance needs one scale for all.
-  void convert(const Coordinates& to, bool standardise) {
+  void convert(const StandardCoordinates& to, bool standardise) {
     const index_t d = dimensions;
     const auto factor = [&](index_t j) {
       const double s = to.scale[static_cast<std::size_t>(j)];

@@ -43,11 +43,10 @@ inline void check_k_means_options(const KMeansOptions& o, const char* operation)
 template <PlainTensor V>
 void check_components(index_t components, const SampleSet<V>& set) {
   if (components < 1 || components > 65535)
-    throw ArgumentError(
-        set.text("the number of components must be 1 to 65535, given " + std::to_string(components)));
+    throw ArgumentError(set.text("the number of components must be 1 to 65535, given " + std::to_string(components)));
   if (components > set.count())
-    throw ArgumentError(set.text(std::to_string(components) + " components, but only " +
-                                 std::to_string(set.count()) + " points; ask for fewer components"));
+    throw ArgumentError(set.text(std::to_string(components) + " components, but only " + std::to_string(set.count()) +
+                                 " points; ask for fewer components"));
 }
 
 /// k-means in standard coordinates; centres as a mixture of unit normals of equal weights.
@@ -101,7 +100,6 @@ struct Lloyd {
       if (moved <= options.tolerance * options.tolerance * static_cast<double>(components)) status = Status::ok;
     }
   }
-
 };
 
 }  // namespace detail

@@ -15,10 +15,10 @@ struct SeedTile {
   const T* candidates;  // [candidates, D], standardised
   const T* ones;        // [D]
   int count;
-  bool keep;   // candidate 0 becomes a centre
-  bool first;  // there is no centre yet
-  T* nearest;  // [N]
-  T* scratch;  // [tiles, scratch_size()]
+  bool keep;     // candidate 0 becomes a centre
+  bool first;    // there is no centre yet
+  T* nearest;    // [N]
+  T* scratch;    // [tiles, scratch_size()]
   double* sums;  // [tiles, count]
 
   KOLMO_HD index_t scratch_size() const { return index_t(sample_chunk) * (samples.dimensions + 2); }
@@ -96,10 +96,7 @@ class KMeansStart {
 
  public:
   KMeansStart(SampleSet<V>& set, Key key)
-      : set_(set),
-        key_(key),
-        nearest_(V::uninitialized(Shape{set.count()})),
-        ones_(V::ones(Shape{set.dimensions()})) {}
+      : set_(set), key_(key), nearest_(V::uninitialized(Shape{set.count()})), ones_(V::ones(Shape{set.dimensions()})) {}
 
   /// Centres [K, D] in standard coordinates. Throws ArgumentError when there are fewer different points.
   std::vector<double> centres(index_t components) {
@@ -152,18 +149,23 @@ class KMeansStart {
     V points = V::uninitialized(Shape{count, set_.dimensions()});
     const auto tiles_there = Tensor<index_t, B>::from(tiles);
     const auto levels_there = Tensor<double, B>::from(levels);
-    kolmo::detail::for_each_item<B>(count, PickPoint<T>{set_.samples(), k == 0 ? nullptr : nearest_.data(),
-                                                        tiles_there.data(), levels_there.data(),
-                                                        points.mutable_data()});
+    kolmo::detail::for_each_item<B>(
+        count, PickPoint<T>{set_.samples(), k == 0 ? nullptr : nearest_.data(), tiles_there.data(), levels_there.data(),
+                            points.mutable_data()});
     return points;
   }
 
   /// Sums [tiles, count] of weighted squared distances with each candidate as a further centre.
   std::vector<double> potentials(const V& candidates, int count, bool keep, bool first) {
-    SeedTile<T, typename SampleSet<V>::Pack> tile{
-        set_.samples(), candidates.data(),       ones_.data(), count,
-        keep,           first,                   nearest_.mutable_data(),
-        nullptr,        set_.sums_memory(set_.tiles() * count)};
+    SeedTile<T, typename SampleSet<V>::Pack> tile{set_.samples(),
+                                                  candidates.data(),
+                                                  ones_.data(),
+                                                  count,
+                                                  keep,
+                                                  first,
+                                                  nearest_.mutable_data(),
+                                                  nullptr,
+                                                  set_.sums_memory(set_.tiles() * count)};
     tile.scratch = set_.scratch(set_.tiles() * tile.scratch_size());
     kolmo::detail::for_each_item<B>(set_.tiles(), tile);
     return set_.tile_sums(count);

@@ -42,7 +42,7 @@ struct NormalMixture {
 namespace detail {
 
 template <class V>
-void check_mixture(const NormalMixture<V>& mixture, const char* operation) {
+void check_normal_mixture(const NormalMixture<V>& mixture, const char* operation) {
   const auto fail = [&](const char* what, const Shape& expected, const Shape& given) {
     throw ShapeError(std::string(operation) + ": expected " + what + " of shape " + expected.to_string() + ", given " +
                      given.to_string());
@@ -58,16 +58,16 @@ void check_mixture(const NormalMixture<V>& mixture, const char* operation) {
 
 template <class V>
 void check_sample_points(const NormalMixture<V>& mixture, const Shape& points, const char* operation) {
-  check_mixture(mixture, operation);
+  check_normal_mixture(mixture, operation);
   if (points.rank() != 2 || points[1] != mixture.dimensions())
-    throw ShapeError(std::string(operation) + ": expected points of shape [N, " +
-                     std::to_string(mixture.dimensions()) + "], given " + points.to_string());
+    throw ShapeError(std::string(operation) + ": expected points of shape [N, " + std::to_string(mixture.dimensions()) +
+                     "], given " + points.to_string());
 }
 
 /// The parameters on the host. Throws ArgumentError where they are no mixture.
 template <PlainTensor V>
 HostMixture on_host(const NormalMixture<V>& mixture, const char* operation) {
-  check_mixture(mixture, operation);
+  check_normal_mixture(mixture, operation);
   HostMixture host(mixture.covariance, mixture.components(), mixture.dimensions());
   const auto take = [&](const V& from, std::vector<double>& to, const char* what) {
     const auto values = from.to_vector();
@@ -174,8 +174,8 @@ auto log_joint(const NormalMixture<V>& mixture, const Z& points) {
   return result(sum(square(deviation) / unsqueeze(variances, 1), {2}), T(0.5) * sum(log(variances), {1}));
 }
 
-/// Logarithms of the density [N] at points [N, D]; finite where the density underflows. Throws ShapeError, and
-/// ArgumentError for parameters that are no mixture.
+/// Logarithms of the density [N] at points [N, D]; finite where the density underflows, NaN or -infinity at a point
+/// that is not finite. Throws ShapeError, and ArgumentError for parameters that are no mixture.
 template <class V, TensorLike Z>
 auto log_density(const NormalMixture<V>& mixture, const Z& points) {
   if constexpr (PlainTensor<V> && PlainTensor<Z>) {
@@ -219,8 +219,7 @@ struct LabelledPoints {
 template <PlainTensor V>
 LabelledPoints<V> sample(const NormalMixture<V>& mixture, Key key, index_t count) {
   using T = typename V::Scalar;
-  if (count < 1)
-    throw ArgumentError("sample: the number of points must be at least 1, given " + std::to_string(count));
+  if (count < 1) throw ArgumentError("sample: the number of points must be at least 1, given " + std::to_string(count));
   const auto host = detail::on_host(mixture, "sample");
   const index_t d = host.dimensions;
   std::vector<T> cumulative, lower;
@@ -233,12 +232,11 @@ LabelledPoints<V> sample(const NormalMixture<V>& mixture, Key key, index_t count
   }
   const V cumulative_there = V::from(cumulative), lower_there = V::from(lower), means = mixture.means.contiguous();
   LabelledPoints<V> result{V::uninitialized(Shape{count, d}),
-                   Tensor<std::int32_t, typename V::Backend>::uninitialized(Shape{count})};
+                           Tensor<std::int32_t, typename V::Backend>::uninitialized(Shape{count})};
   const KeyPair keys = split(key);
-  V::Backend::for_each(
-      count, detail::DrawPoint<T>{cumulative_there.data(), means.data(), lower_there.data(),
-                                  static_cast<int>(host.components), d, keys.first, keys.second,
-                                  result.points.mutable_data(), result.labels.mutable_data()});
+  V::Backend::for_each(count, detail::DrawPoint<T>{cumulative_there.data(), means.data(), lower_there.data(),
+                                                   static_cast<int>(host.components), d, keys.first, keys.second,
+                                                   result.points.mutable_data(), result.labels.mutable_data()});
   return result;
 }
 

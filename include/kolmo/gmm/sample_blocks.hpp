@@ -109,8 +109,7 @@ KOLMO_HD KOLMO_INLINE void add_rows(const T* w, const T* b, int dimensions, int 
   for (int r = 0; r < rows; ++r)
     for (int v = 0; v < distance_packs; ++v) sum[r][v] = P{} + b[first + r];
   KOLMO_ROLLED
-  for (int j = 0; j < first; ++j)
-    add_column<P, rows, 0>(w + index_t(j) * dimensions + first, x + j * stride, sum);
+  for (int j = 0; j < first; ++j) add_column<P, rows, 0>(w + index_t(j) * dimensions + first, x + j * stride, sum);
   add_triangle<P, rows, 0>(w + index_t(first) * dimensions + first, dimensions, x + first * stride, stride, sum);
   for (int r = 0; r < rows; ++r)
     for (int v = 0; v < distance_packs; ++v) distance[v] += sum[r][v] * sum[r][v];
@@ -214,8 +213,8 @@ KOLMO_HD KOLMO_INLINE void add_second_moments(const T* r, const T* mean, int dim
 
 /// Adds r x' and r x'^2 of `rows` coordinates from `row` on.
 template <class P, int rows, class T>
-KOLMO_HD KOLMO_NOINLINE void add_diagonal_rows(const T* r, const T* mean, int row, const T* x, index_t stride, int count,
-                                               double* first, double* second) {
+KOLMO_HD KOLMO_NOINLINE void add_diagonal_rows(const T* r, const T* mean, int row, const T* x, index_t stride,
+                                               int count, double* first, double* second) {
   constexpr int width = pack_width<T, P>;
   P shift[rows], sum[rows];
   for (int i = 0; i < rows; ++i) shift[i] = sum[i] = P{};

@@ -74,8 +74,8 @@ class SampleSet {
     dimensions_ = points.extent(1);
     if (weights.has_value()) {
       if (!(weights->shape() == Shape{count_}))
-        throw ShapeError(text("expected weights of shape ") + Shape{count_}.to_string() + ", one for each point, given " +
-                         weights->shape().to_string());
+        throw ShapeError(text("expected weights of shape ") + Shape{count_}.to_string() +
+                         ", one for each point, given " + weights->shape().to_string());
       weights_ = weights->contiguous();
     }
     // At most 128 tiles, so that their sums stay small beside the points.
@@ -85,7 +85,7 @@ class SampleSet {
   index_t count() const { return count_; }
   index_t dimensions() const { return dimensions_; }
   index_t tiles() const { return divide_up(count_, tile_); }
-  const Coordinates& coordinates() const { return coordinates_; }
+  const StandardCoordinates& coordinates() const { return coordinates_; }
   /// Sum of the weights.
   double total() const { return total_; }
   bool weighted() const { return weights_.has_value(); }
@@ -102,7 +102,7 @@ class SampleSet {
   /// unit. A coordinate that does not vary keeps its unit. Throws ArgumentError for rows that are no points.
   void standardise(bool one_scale) {
     const auto d = static_cast<std::size_t>(dimensions_);
-    Coordinates found{std::vector<double>(d, 0.0), std::vector<double>(d, 1.0)};
+    StandardCoordinates found{std::vector<double>(d, 0.0), std::vector<double>(d, 1.0)};
     set_coordinates(found);
     const std::vector<T> first = points_.view(Shape{dimensions_}, Strides{{1}}, 0).to_vector();
     std::vector<double> about(first.begin(), first.end());
@@ -130,7 +130,7 @@ class SampleSet {
     set_coordinates(found);
   }
 
-  void set_coordinates(const Coordinates& coordinates) {
+  void set_coordinates(const StandardCoordinates& coordinates) {
     coordinates_ = coordinates;
     std::vector<T> centre, scale;
     for (const double x : coordinates.centre) centre.push_back(static_cast<T>(x));
@@ -145,8 +145,10 @@ class SampleSet {
   }
 
   SamplePoints<T> samples() const {
-    return {points_.data(), weights_.has_value() ? weights_->data() : nullptr, count_, static_cast<int>(dimensions_),
-            centre_.data(), scale_.data(),                                     tile_};
+    return {points_.data(), weights_.has_value() ? weights_->data() : nullptr,
+            count_,         static_cast<int>(dimensions_),
+            centre_.data(), scale_.data(),
+            tile_};
   }
 
   /// What a pass computes, and where single results go; the pointers are in the backend's memory.
@@ -223,14 +225,15 @@ class SampleSet {
     const index_t size = 1 + 2 * dimensions_;
     double* sums = sums_memory(tiles() * size);
     kolmo::detail::for_each_item<B>(
-        tiles(),
-        ExamineTile<T>{samples(), shift.data(), sums, bad_point.mutable_data(), bad_weight.mutable_data()});
+        tiles(), ExamineTile<T>{samples(), shift.data(), sums, bad_point.mutable_data(), bad_weight.mutable_data()});
     for (const index_t row : bad_point.to_vector())
       if (row < count_)
-        throw ArgumentError(text("row ") + std::to_string(row) + " of the points has a NaN or an infinity; leave it out");
+        throw ArgumentError(text("row ") + std::to_string(row) +
+                            " of the points has a NaN or an infinity; leave it out");
     for (const index_t row : bad_weight.to_vector())
       if (row < count_)
-        throw ArgumentError(text("weight ") + std::to_string(row) + " is negative, infinite or NaN; weights are at least 0");
+        throw ArgumentError(text("weight ") + std::to_string(row) +
+                            " is negative, infinite or NaN; weights are at least 0");
     std::vector<double> result = total_of_tiles(size);
     if (!(result[0] > 0.0) || !is_finite(result[0]))
       throw ArgumentError(text("the weights sum to ") + std::to_string(result[0]) + "; at least one must be positive");
@@ -241,7 +244,7 @@ class SampleSet {
   V points_, centre_, scale_, scratch_;
   std::optional<V> weights_;
   index_t count_ = 0, dimensions_ = 0, tile_ = 0;
-  Coordinates coordinates_;
+  StandardCoordinates coordinates_;
   double total_ = 0.0;
   Doubles sums_;
 };

@@ -83,11 +83,11 @@ struct SampleProblem {
   bool whole_moments;
   // A point belongs to its most probable component alone; second moments only where whole ones are asked for.
   bool hard;
-  T* scratch;             // [tiles, scratch_size()]
-  double* sums;           // [tiles, sums_size()]: sum w log density, then the moments
-  std::int32_t* labels;   // [count]
-  T* log_density;         // [count]
-  T* responsibilities;    // [count, components]
+  T* scratch;            // [tiles, scratch_size()]
+  double* sums;          // [tiles, sums_size()]: sum w log density, then the moments
+  std::int32_t* labels;  // [count]
+  T* log_density;        // [count]
+  T* responsibilities;   // [count, components]
 
   KOLMO_HD ComponentLayout component_layout() const { return {samples.dimensions, whole_components}; }
   KOLMO_HD MomentLayout moment_layout() const { return {samples.dimensions, whole_moments}; }
