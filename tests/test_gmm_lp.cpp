@@ -125,7 +125,7 @@ TEST_CASE("dictionaries", "[gmm][lp]") {
   CHECK(d.deviations[0] == Approx(0.0692803652).margin(1e-9));
   CHECK(d.deviations[4] == Approx(3.0 * 0.692803652).margin(1e-8));
   CHECK(d.deviations[2] == Approx(std::sqrt(0.3) * 0.692803652).margin(1e-8));
-  CHECK(make_dictionary(s.points, s.density, {.deviations = 5}, 0.2).deviations[0] == 0.2);
+  CHECK(make_dictionary(s.points, s.density, {.deviations = 5}, 4.0).deviations[0] == Approx(4.0 * 6.0 / 127.0));
   const auto uniform =
       make_dictionary(s.points, s.density, {.placement = MeanPlacement::uniform, .means = 7, .deviations = 1});
   CHECK(uniform.means.front() == -2.0);
@@ -305,6 +305,29 @@ TEST_CASE("the hybrid fit improves on its start and reports its stages", "[gmm][
   o = {};
   o.em.components = 33;
   CHECK_THROWS_AS(fit(o, set.densities, set.grid), ArgumentError);
+}
+
+TEST_CASE("fits at points of any spacing, and with a polish", "[gmm][lp]") {
+  const MaxOfNormals maximum(0.0, Variance(1.0), 1.0, Variance(0.8), 0.5);
+  std::vector<double> points, values;
+  for (double z = -5.0; z < 7.0; z += 0.08 + 0.03 * std::abs(z - 1.0)) {
+    points.push_back(z);
+    values.push_back(maximum.density(z));
+  }
+  const auto f = Double::from(values);
+  const FitOptions measured{.measures = true};
+  const auto lp = fit(LpOptions{}, f, points, measured);
+  CHECK(lp.statuses()[0] == Status::ok);
+  CHECK(lp.measures->density_error.item() < 1e-3);
+  const auto hybrid = fit(HybridOptions{}, f, points, measured);
+  CHECK(hybrid.measures->density_error.item() < 0.01);
+  const FitOptions polish{.measures = true, .polish = PolishOptions{}};
+  CHECK(fit(HybridOptions{}, f, points, polish).measures->density_error.item() <
+        0.2 * hybrid.measures->density_error.item());
+  CHECK_THROWS_AS(fit(LpOptions{}, f, points, polish), ArgumentError);
+  CHECK_THROWS_AS(fit(HybridOptions{.projection = ProjectionOptions{}}, f, points, polish), ArgumentError);
+  std::swap(points[3], points[4]);
+  CHECK_THROWS_AS(fit(LpOptions{}, f, points), ArgumentError);
 }
 
 TEST_CASE("components are chosen by merging, by weight, or by halving", "[gmm][lp]") {

@@ -73,10 +73,11 @@ inline std::size_t dictionary_size(const DictionaryOptions& o) {
   return means * static_cast<std::size_t>(o.deviations);
 }
 
-/// The dictionary of a density sampled at increasing points; deviations below `deviation_floor` are raised to it.
+/// The dictionary of a density sampled at increasing points; deviations below `floor_in_spacings`
+/// times the spacing of the points at their mean are raised to that.
 /// Throws ArgumentError for options that make none, ShapeError for fewer than two points or values that do not match.
 inline Dictionary make_dictionary(std::span<const double> points, std::span<const double> density,
-                                  const DictionaryOptions& o, double deviation_floor = 0.0) {
+                                  const DictionaryOptions& o, double floor_in_spacings = 0.0) {
   const std::size_t n = points.size();
   if (n < 2 || density.size() != n)
     throw ShapeError("make_dictionary: expected two or more points with a value each, given " + std::to_string(n) +
@@ -104,6 +105,12 @@ inline Dictionary make_dictionary(std::span<const double> points, std::span<cons
     return points[i - 1] + larger(0.0, smaller(part, 1.0)) * (points[i] - points[i - 1]);
   };
 
+  const auto spacing = [&](double at) {
+    std::size_t i = 1;
+    while (i + 1 < n && points[i] < at) ++i;
+    return points[i] - points[i - 1];
+  };
+
   const std::size_t means = size / static_cast<std::size_t>(o.deviations);
   Dictionary result;
   for (std::size_t j = 0; j < means; ++j) {
@@ -123,7 +130,7 @@ inline Dictionary make_dictionary(std::span<const double> points, std::span<cons
       const double part = o.deviations == 1 ? 0.5 : static_cast<double>(l) / (o.deviations - 1);
       const double deviation = o.least_deviation * std::pow(o.most_deviation / o.least_deviation, part) * s;
       result.means.push_back(at);
-      result.deviations.push_back(larger(deviation, deviation_floor));
+      result.deviations.push_back(larger(deviation, floor_in_spacings * spacing(at)));
     }
   }
   return result;

@@ -61,7 +61,7 @@ struct FitOptions {
   UsualDensity usual{};
   /// How fits are polished. Without a value, each method's own: learned fitters polish with the defaults, the others do
   /// not. PolishOptions{.evaluations = 0} is no polish.
-  std::optional<PolishOptions> polish;
+  std::optional<PolishOptions> polish{};
   /// A learned fit that is broken, or whose polished density is off by more than this part of one over the density's
   /// standard deviation, is refitted from EM and polished; the better one is taken, and has a warning when it is the
   /// refit. 0: no refit.

@@ -102,7 +102,7 @@ template <PlainTensor V>
 struct FitHybridChunk {
   const HybridOptions& hybrid;
   const FitOptions& options;
-  const Grid& grid;
+  const OwnPoints<typename V::Backend>& where;
   HybridStages& stages;
 
   FittedChunk<V> operator()(const V& densities, const std::optional<V>& offsets) const {
@@ -111,7 +111,7 @@ struct FitHybridChunk {
     Stopwatch watch;
     FittedChunk<V> fitted;
     // A floor in units of the input must be compared in units of the input.
-    fitted.prepared = prepare_on_own_grid(densities, offsets, grid, options, !(hybrid.em.deviation_floor > 0.0));
+    fitted.prepared = prepare_on_own_points(densities, offsets, where, options, !(hybrid.em.deviation_floor > 0.0));
     const DictionaryFits<V> fits(fitted.prepared, hybrid.lp);
     stages.lp.add(fits);
     const std::size_t batch = fits.statuses.size(), width = static_cast<std::size_t>(hybrid.em.components);
@@ -168,23 +168,23 @@ struct FitHybridChunk {
   }
 };
 
-}  // namespace detail
-
-/// Fits densities [batch, n] (or [n]) sampled at the points of `grid`, by a linear programme, EM from its choice and,
-/// if asked for, projection. Arguments, statuses and errors as for fit(LpOptions, ...); ArgumentError also for the
-/// objective `density`, which leaves the choice of components to chance, and for more than 32 components.
-template <PlainTensor V>
-HybridFit<V> fit(const HybridOptions& given, const V& densities, const Grid& grid, const FitOptions& options = {},
-                 const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
-  HybridOptions hybrid = given;
-  detail::check_em_options(hybrid.em, grid.points, true, false);
+template <PlainTensor V, class Points>
+HybridFit<V> fit_hybrid(HybridOptions hybrid, const V& densities, const Points& points, const FitOptions& options,
+                        const std::optional<V>& offsets) {
+  const OwnPoints<typename V::Backend> where(points);
+  // The programme's choice is the start.
+  hybrid.em.start = EmStartKind::custom;
+  check_em_options(hybrid.em, where.count, true, false);
   if (hybrid.lp.objective == LpObjective::density)
     throw ArgumentError("fit: a hybrid fit needs an objective with moments, density_and_moments or within_tolerance");
+  const bool polished = options.polish.has_value() && options.polish->evaluations > 0;
+  if (polished && hybrid.projection.has_value())
+    throw ArgumentError("fit: a polish would undo the projection of the weights; choose one, or project afterwards");
   if (hybrid.lp.dictionary.means == 0) hybrid.lp.dictionary.means = 4 * hybrid.em.components;
-  detail::check_lp_options(hybrid.lp);
-  detail::HybridStages stages;
-  HybridFit<V> result{detail::fit_in_chunks(densities, grid, static_cast<index_t>(hybrid.em.components), options,
-                                            offsets, detail::FitHybridChunk<V>{hybrid, options, grid, stages}),
+  check_lp_options(hybrid.lp);
+  HybridStages stages;
+  HybridFit<V> result{fit_in_chunks(densities, where.count, static_cast<index_t>(hybrid.em.components), options,
+                                    offsets, FitHybridChunk<V>{hybrid, options, where, stages}),
                       static_cast<index_t>(dictionary_size(hybrid.lp.dictionary)),
                       {},
                       {},
@@ -195,11 +195,34 @@ HybridFit<V> fit(const HybridOptions& given, const V& densities, const Grid& gri
                       {}};
   stages.lp.move_to(result);
   result.projection = HybridFit<V>::Integers::from(stages.projection, Shape{result.batch()});
-  result.constraint_error = detail::LpDiagnostics::tensor<V>(stages.constraint_error, Shape{result.batch()});
+  result.constraint_error = LpDiagnostics::tensor<V>(stages.constraint_error, Shape{result.batch()});
   result.lp_seconds = stages.lp_seconds;
   result.em_seconds = stages.em_seconds;
   result.projection_seconds = stages.projection_seconds;
+  if (polished) polish_report(result, densities, points, *options.polish, offsets);
+  return result;
+}
+
+}  // namespace detail
+
+/// Fits densities [batch, n] (or [n]) sampled at the points of `grid`, by a linear programme, EM from its choice and,
+/// if asked for, projection or polish (FitOptions::polish). Arguments, statuses and errors as for fit(LpOptions, ...);
+/// ArgumentError also for the objective `density`, which leaves the choice of components to chance, for more than 32
+/// components, and for both projection and polish.
+template <PlainTensor V>
+HybridFit<V> fit(const HybridOptions& hybrid, const V& densities, const Grid& grid, const FitOptions& options = {},
+                 const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
+  HybridFit<V> result = detail::fit_hybrid<V>(hybrid, densities, grid, options, offsets);
   if (options.measures) add_measures(result, densities, grid, options, offsets);
+  return result;
+}
+
+/// The same for densities sampled at increasing points of any spacing.
+template <PlainTensor V>
+HybridFit<V> fit(const HybridOptions& hybrid, const V& densities, std::span<const double> points,
+                 const FitOptions& options = {}) {
+  HybridFit<V> result = detail::fit_hybrid<V>(hybrid, densities, points, options, std::nullopt);
+  if (options.measures) add_measures(result, densities, points, options);
   return result;
 }
 

@@ -7,7 +7,7 @@
 
 #include <kolmo/backend/threads.hpp>
 #include <kolmo/gmm/dictionary_fit.hpp>
-#include <kolmo/gmm/own_grid.hpp>
+#include <kolmo/gmm/own_points.hpp>
 
 namespace kolmo::gmm {
 
@@ -58,8 +58,7 @@ struct DictionaryFits {
                trapezoid_weight(z.data(), static_cast<index_t>(n), static_cast<index_t>(i));
       LpOptions own = options;
       own.tolerance *= scales[b];
-      const double spacing = (z[n - 1] - z[0]) / static_cast<double>(n - 1);
-      dictionaries[b] = make_dictionary(z, f, options.dictionary, options.floor_in_spacings * spacing);
+      dictionaries[b] = make_dictionary(z, f, options.dictionary, options.floor_in_spacings);
       fits[b] = fit_dictionary(z, f, dictionaries[b], own);
       fits[b].density_error /= scales[b];
       fits[b].tolerance /= scales[b];
@@ -117,14 +116,14 @@ template <PlainTensor V>
 struct FitLpChunk {
   const LpOptions& lp;
   const FitOptions& options;
-  const Grid& grid;
+  const OwnPoints<typename V::Backend>& where;
   LpDiagnostics& diagnostics;
 
   FittedChunk<V> operator()(const V& densities, const std::optional<V>& offsets) const {
     using T = typename V::Scalar;
     using Integers = typename FittedChunk<V>::Integers;
     FittedChunk<V> fitted;
-    fitted.prepared = prepare_on_own_grid(densities, offsets, grid, options, lp.standardise);
+    fitted.prepared = prepare_on_own_points(densities, offsets, where, options, lp.standardise);
     const DictionaryFits<V> fits(fitted.prepared, lp);
     diagnostics.add(fits);
     const std::size_t batch = fits.statuses.size(), width = dictionary_size(lp.dictionary);
@@ -149,6 +148,33 @@ struct FitLpChunk {
   }
 };
 
+template <PlainTensor V, class Points>
+LpFit<V> fit_lp(const LpOptions& lp, const V& densities, const Points& points, const FitOptions& options,
+                const std::optional<V>& offsets) {
+  check_lp_options(lp);
+  if (options.polish.has_value() && options.polish->evaluations > 0)
+    throw ArgumentError(
+        "fit: a fit by linear programming keeps the means and deviations of its dictionary and is not polished; use "
+        "HybridOptions, or polish what `merged` makes of it");
+  const OwnPoints<typename V::Backend> where(points);
+  const index_t width = static_cast<index_t>(dictionary_size(lp.dictionary));
+  LpDiagnostics diagnostics;
+  LpFit<V> result{
+      fit_in_chunks(densities, where.count, width, options, offsets, FitLpChunk<V>{lp, options, where, diagnostics}),
+      {},
+      {},
+      {},
+      {},
+      {}};
+  diagnostics.move_to(result);
+  index_t most = 1;
+  for (std::int32_t count : diagnostics.components) most = larger<index_t>(most, count);
+  Mixture<V>& m = result.mixture;
+  m = {slice(m.weights, 1, 0, most).contiguous(), slice(m.means, 1, 0, most).contiguous(),
+       slice(m.deviations, 1, 0, most).contiguous()};
+  return result;
+}
+
 }  // namespace detail
 
 /// Fits densities [batch, n] (or [n]) sampled at the points of `grid`, any number from 3 up; `offsets` [batch], if
@@ -158,22 +184,17 @@ struct FitLpChunk {
 template <PlainTensor V>
 LpFit<V> fit(const LpOptions& lp, const V& densities, const Grid& grid, const FitOptions& options = {},
              const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
-  detail::check_lp_options(lp);
-  detail::LpDiagnostics diagnostics;
-  LpFit<V> result{detail::fit_in_chunks(densities, grid, static_cast<index_t>(dictionary_size(lp.dictionary)), options,
-                                        offsets, detail::FitLpChunk<V>{lp, options, grid, diagnostics}),
-                  {},
-                  {},
-                  {},
-                  {},
-                  {}};
-  diagnostics.move_to(result);
-  index_t width = 1;
-  for (std::int32_t count : diagnostics.components) width = larger<index_t>(width, count);
-  Mixture<V>& m = result.mixture;
-  m = {slice(m.weights, 1, 0, width).contiguous(), slice(m.means, 1, 0, width).contiguous(),
-       slice(m.deviations, 1, 0, width).contiguous()};
+  LpFit<V> result = detail::fit_lp<V>(lp, densities, grid, options, offsets);
   if (options.measures) add_measures(result, densities, grid, options, offsets);
+  return result;
+}
+
+/// The same for densities sampled at increasing points of any spacing. Throws ArgumentError also when the points are
+/// not finite and strictly increasing.
+template <PlainTensor V>
+LpFit<V> fit(const LpOptions& lp, const V& densities, std::span<const double> points, const FitOptions& options = {}) {
+  LpFit<V> result = detail::fit_lp<V>(lp, densities, points, options, std::nullopt);
+  if (options.measures) add_measures(result, densities, points, options);
   return result;
 }
 
