@@ -94,6 +94,9 @@ std::vector<Method> all_methods(const Arguments& arguments) {
         .components = components, .max_iterations = most, .tolerance = tolerance, .acceleration = acceleration};
   };
   const auto plain = gmm::Acceleration::none;
+  gmm::LpOptions large;
+  large.objective = gmm::LpObjective::density_and_moments;
+  large.dictionary = {.placement = gmm::MeanPlacement::quantiles, .means = 20, .deviations = 10};
   const gmm::HybridOptions hybrid{.em = em(100, 1e-6, plain)};
   return {
       {"lamf", "LAMF and polish, the default", fit_with<Single>(lamf), {}},
@@ -110,7 +113,9 @@ std::vector<Method> all_methods(const Arguments& arguments) {
       {"em_from_lamf", "EM, default, from LAMF", {}, em_from(lamf, gmm::EmStartKind::lamf)},
       {"em_from_mdn", "EM, default, from the density network", {}, em_from(mdn, gmm::EmStartKind::mdn)},
       {"lp", "linear programme, 10 x 5 normals", {}, fit_with<Double>(gmm::LpOptions{}), true},
+      {"lp_large", "linear programme, 20 x 10 normals, moments", {}, fit_with<Double>(large), true},
       {"hybrid", "linear programme, EM", {}, fit_with<Double>(hybrid), true},
+      {"hybrid_polish", "the same and polish", {}, fit_with<Double>(hybrid, usual), true},
   };
 }
 

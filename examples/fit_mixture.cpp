@@ -1,7 +1,14 @@
-// Fits Gaussian mixtures to densities in a CSV file, by the learned fitter (LAMF) or by expectation-maximisation.
+// Fits Gaussian mixtures to densities in a CSV file, by any fitter of the library; the learned one (LAMF) with a polish is
+// the default.
 //
 // test: --input @examples@/data/densities.csv --range -15 15 --output fits.csv --picture fits.svg
 // test: --input @examples@/data/densities.csv --range -15 15 --method em --components 3 --picture fits.png --threads 2
+// test: --input @examples@/data/densities.csv --range -15 15 --method mdn --polish 0
+// test: --input @examples@/data/densities.csv --range -15 15 --method em --init lamf --polish 20 --minimax 4
+// test: --input @examples@/data/densities.csv --range -15 15 --method em --init qmi --starts 3
+// test: --input @examples@/data/densities.csv --range -15 15 --method lp --output lp.csv --picture lp.svg
+// test: --input @examples@/data/densities.csv --range -15 15 --method hybrid --components 4
+// test: --input @examples@/data/tails.csv --points @examples@/data/tails_points.csv --picture tails.svg
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -13,13 +20,15 @@
 #include <string>
 #include <vector>
 
-#include <kolmo/gmm/em_fit.hpp>
+#include <kolmo/gmm/hybrid_fit.hpp>
 #include <kolmo/gmm/lamf_fit.hpp>
+#include <kolmo/gmm/mdn_fit.hpp>
 #include <kolmo/io/csv.hpp>
 #include <kolmo/io/picture.hpp>
 #include <kolmo/io/progress.hpp>
 
 #include "fit_mixture.hpp"
+#include "shipped_model.hpp"
 
 namespace {
 
@@ -35,33 +44,37 @@ constexpr std::size_t most_table_rows = 40;
 constexpr int bad_rows_exit = 3;
 
 struct Arguments {
-  std::string input, method = "lamf", model, output, picture;
+  std::string input, points, method = "lamf", model, output, picture, init;
   std::vector<double> range;
   int components = 0;  // 0: not given
   int threads = 0;     // 0: all processors
+  int starts = 1;
+  int polish = -1;  // -1: as the method has it
+  int minimax = 0;
+  std::uint64_t seed = 1;
 };
+
+using Single = kolmo::Tensor<float, kolmo::Cpu>;
+using Double = kolmo::Tensor<double, kolmo::Cpu>;
 
 /// Densities are fitted on [-1, 1] and brought back in double precision, so that the units of the input cost no digits.
 struct Problem {
   double middle, half;
+  std::vector<double> points;  // in units of the input
+  std::vector<double> inner;   // the same on [-1, 1]; empty when equally spaced
   gmm::Grid grid;
+
+  /// Calls fit(points or grid).
+  template <class F>
+  auto at(const F& fit) const {
+    return inner.empty() ? fit(grid) : fit(std::span<const double>(inner));
+  }
 };
 
-/// The shipped model: beside the program, above its build folder, or beside this source file.
-std::string default_model() {
-  std::error_code ignored;
-  std::vector<fs::path> places;
-  fs::path folder = fs::read_symlink("/proc/self/exe", ignored).parent_path();
-  for (int up = 0; up < 4 && !folder.empty(); ++up, folder = folder.parent_path()) {
-    places.push_back(folder / "models");
-    places.push_back(folder / "examples" / "models");
-  }
-  places.push_back(fs::path(__FILE__).parent_path() / "models");
-  for (const fs::path& place : places)
-    if (fs::is_regular_file(place / "lamf_v5.safetensors", ignored)) return (place / "lamf_v5.safetensors").string();
-  throw IoError("the shipped model lamf_v5.safetensors was not found in " + (places.front()).string() + ", " +
-                places.back().string() +
-                " or the folders between; give --model FILE, train one with train_lamf, or use --method em");
+std::string model_path(const Arguments& arguments, const std::string& name) {
+  return arguments.model.empty()
+             ? shipped_model(name, "give --model FILE, train one with train_lamf or train_mdn, or use --method em")
+             : arguments.model;
 }
 
 void check_target(const std::string& option, const std::string& path, const Arguments& arguments) {
@@ -78,14 +91,16 @@ void check_target(const std::string& option, const std::string& path, const Argu
   if (fs::is_directory(path, ignored)) throw IoError("cannot write " + path + ": it is a folder");
 }
 
-/// Fits all rows without a problem, `block` at a time. Blocks are spread over the threads and timed one by one.
-template <class V, class Fitter>
-void fit_rows(const Fitter& fitter, const Problem& problem, std::size_t block, std::vector<FittedRow>& rows) {
+/// Fits all rows without a problem, `block` at a time, by fit(densities, points). Blocks are spread over the threads and
+/// timed one by one.
+template <class V, class Fit>
+void fit_rows(const Fit& fit, const Problem& problem, std::size_t block, std::vector<FittedRow>& rows,
+              bool lean = false) {
   using T = typename V::Scalar;
   std::vector<FittedRow*> pending;
   for (FittedRow& row : rows)
     if (row.fitted()) pending.push_back(&row);
-  const std::size_t n = static_cast<std::size_t>(problem.grid.points);
+  const std::size_t n = problem.points.size();
 
   const auto fit_block = [&](std::size_t begin, bool warm_up) {
     const std::size_t count = std::min(block, pending.size() - begin);
@@ -97,13 +112,13 @@ void fit_rows(const Fitter& fitter, const Problem& problem, std::size_t block, s
       for (const double f : pending[i]->density) largest = std::max(largest, std::abs(f));
       for (const double f : pending[i]->density) values.push_back(static_cast<T>(largest > 0 ? f / largest : 0.0));
     }
-    const V densities = V::from(values, kolmo::Shape{static_cast<index_t>(count), problem.grid.points});
+    const V densities = V::from(values, kolmo::Shape{static_cast<index_t>(count), static_cast<index_t>(n)});
     const auto start = std::chrono::steady_clock::now();
-    auto report = gmm::fit(fitter, densities, problem.grid);
+    auto report = problem.at([&](const auto& points) { return gmm::FitReport<V>(fit(densities, points)); });
     const std::chrono::duration<double, std::micro> time = std::chrono::steady_clock::now() - start;
     if (warm_up) return;
 
-    gmm::add_measures(report, densities, problem.grid);
+    problem.at([&](const auto& points) { gmm::add_measures(report, densities, points); });
     const auto statuses = report.statuses();
     const auto warnings = report.warnings.to_vector();
     const auto weights = report.mixture.weights.to_vector(), means = report.mixture.means.to_vector(),
@@ -119,6 +134,8 @@ void fit_rows(const Fitter& fitter, const Problem& problem, std::size_t block, s
         continue;
       }
       for (std::size_t k = i * components; k < (i + 1) * components; ++k) {
+        // A linear programme fills the rows of its report with components of weight zero.
+        if (lean && !(weights[k] > 0)) continue;
         row.weights.push_back(static_cast<double>(weights[k]));
         row.means.push_back(problem.middle + problem.half * static_cast<double>(means[k]));
         row.deviations.push_back(problem.half * static_cast<double>(deviations[k]));
@@ -131,10 +148,9 @@ void fit_rows(const Fitter& fitter, const Problem& problem, std::size_t block, s
       double area = 0;
       for (std::size_t j = 0; j < n; ++j) {
         row.density[j] = std::max(row.density[j], 0.0);
-        area += row.density[j] * (j == 0 || j == n - 1 ? 0.5 : 1.0);
+        area += row.density[j] * gmm::trapezoid_weight(problem.points.data(), static_cast<index_t>(n), static_cast<index_t>(j));
       }
-      const double scale = (area * 2.0 * problem.half) / static_cast<double>(n - 1);
-      for (double& f : row.density) f /= scale;
+      for (double& f : row.density) f /= area;
     }
   };
 
@@ -185,7 +201,7 @@ std::string fits_csv(const std::vector<FittedRow>& rows, std::size_t components)
   for (const FittedRow& row : rows) {
     csv.text(row.id);
     for (const auto* values : {&row.weights, &row.means, &row.deviations})
-      for (std::size_t k = 0; k < components; ++k) row.fitted() ? csv.number((*values)[k]) : csv.empty();
+      for (std::size_t k = 0; k < components; ++k) k < values->size() ? csv.number((*values)[k]) : csv.empty();
     row.fitted() ? csv.number(std::round(row.microseconds * 1000) / 1000) : csv.empty();
     csv.end_row();
   }
@@ -210,18 +226,154 @@ void print_summary(const Arguments& arguments, const std::vector<FittedRow>& row
         arguments.output.empty() ? "; --output FITS.csv writes all" : (", all of them in " + arguments.output).c_str());
   const double n = static_cast<double>(fits);
   if (fits > 0)
-    std::printf("\n%zu %s, %zu components, %s: mean L-inf error %s (largest %s, %s), mean CDF error %s, %s us a fit\n",
-                fits, fits == 1 ? "density" : "densities", components, arguments.method.c_str(),
+    std::printf("\n%zu %s, %s%zu components, %s: mean L-inf error %s (largest %s, %s), mean CDF error %s, %s us a fit\n",
+                fits, fits == 1 ? "density" : "densities", arguments.method == "lp" ? "at most " : "", components,
+                arguments.method.c_str(),
                 io::to_text(error / n, 3).c_str(), io::to_text(worst->density_error, 3).c_str(), worst->id.c_str(),
                 io::to_text(distribution / n, 3).c_str(), io::to_text(time / n, 3).c_str());
   if (!arguments.output.empty()) std::printf("Fits: %s\n", arguments.output.c_str());
 }
 
+/// Positions of the points: equally spaced over --range, or read from --points.
+Problem read_problem(const Arguments& arguments, std::size_t points) {
+  Problem problem;
+  double low, high;
+  if (arguments.points.empty()) {
+    low = arguments.range[0];
+    high = arguments.range[1];
+    if (!(high - low > 0.0) || !(high - low < 1e300))
+      throw ArgumentError("--range: expected finite MIN < MAX, given " + io::to_text(low) + " and " + io::to_text(high));
+    for (std::size_t i = 0; i < points; ++i)
+      problem.points.push_back(low + (high - low) * static_cast<double>(i) / static_cast<double>(points - 1));
+  } else {
+    const io::NumericTable table = io::load_numeric_csv(arguments.points);
+    if (table.columns != 1)
+      throw IoError(arguments.points + ": expected one column of positions, found " + std::to_string(table.columns));
+    problem.points = table.values;
+    if (problem.points.size() != points)
+      throw IoError(arguments.points + ": " + std::to_string(problem.points.size()) + " positions for densities of " +
+                    std::to_string(points) + " values");
+    gmm::check_points(problem.points, "--points");
+    low = problem.points.front();
+    high = problem.points.back();
+  }
+  problem.middle = 0.5 * low + 0.5 * high;
+  problem.half = 0.5 * (high - low);
+  problem.grid = gmm::Grid{-1.0, 1.0, static_cast<index_t>(points)};
+  // Neighbouring points must be different numbers, or the fits would be empty of meaning.
+  double spacing = high - low;
+  for (std::size_t i = 1; i < points; ++i) spacing = std::min(spacing, problem.points[i] - problem.points[i - 1]);
+  if (!(spacing > 16 * std::numeric_limits<double>::epsilon() * std::max(std::abs(low), std::abs(high))) ||
+      !(spacing >= 1e-300))
+    throw ArgumentError("the points from " + io::to_text(low) + " to " + io::to_text(high) + " are too close together for " +
+                        std::to_string(points) + " different points; shift or scale the coordinates");
+  if (!arguments.points.empty())
+    for (const double z : problem.points) problem.inner.push_back((z - problem.middle) / problem.half);
+  return problem;
+}
+
+gmm::FitOptions fit_options(const Arguments& arguments) {
+  gmm::FitOptions options;
+  if (arguments.polish >= 0 || arguments.minimax > 0) {
+    options.polish = gmm::PolishOptions{};
+    if (arguments.polish >= 0) options.polish->evaluations = arguments.polish;
+    options.polish->minimax = arguments.minimax;
+  }
+  return options;
+}
+
+template <class Model>
+void check_components(const Arguments& arguments, const Model& model) {
+  const index_t known = model.options.components;
+  if (arguments.components > 0 && arguments.components != known)
+    throw ArgumentError("--components " + std::to_string(arguments.components) + ", but the model fits " +
+                        std::to_string(known) + "; leave --components out, give another --model, or use --method em");
+}
+
+/// Fits by a network in float, 256 at a time.
+template <class Model>
+void fit_learned(const Model& model, const Arguments& arguments, const Problem& problem, std::vector<FittedRow>& rows) {
+  check_components(arguments, model);
+  const gmm::FitOptions options = fit_options(arguments);
+  fit_rows<Single>([&](const Single& f, const auto& points) { return gmm::fit(model, f, points, options); }, problem, 256,
+                   rows);
+}
+
+/// EM from the mixtures of a network.
+template <class Model>
+void fit_em_from(const Model& model, gmm::EmOptions em, const Arguments& arguments, const Problem& problem,
+                 std::vector<FittedRow>& rows) {
+  check_components(arguments, model);
+  em.components = static_cast<int>(model.options.components);
+  gmm::FitOptions plain;
+  plain.polish = gmm::PolishOptions{.evaluations = 0};
+  const gmm::FitOptions options = fit_options(arguments);
+  fit_rows<Double>(
+      [&](const Double& f, const auto& points) {
+        const auto start = gmm::fit(model, gmm::detail::ConvertScalar::tensor<Single>(f), points, plain);
+        const auto twice = [](const Single& x) { return gmm::detail::ConvertScalar::tensor<Double>(x); };
+        gmm::EmGiven<Double> given;
+        given.mixture = gmm::Mixture<Double>{twice(start.mixture.weights), twice(start.mixture.means),
+                                             twice(start.mixture.deviations)};
+        return gmm::fit(em, f, points, given, options);
+      },
+      problem, 1, rows);
+}
+
+void fit_all(const Arguments& arguments, const Problem& problem, std::vector<FittedRow>& rows) {
+  const int components = arguments.components > 0 ? arguments.components : 5;
+  const gmm::FitOptions options = fit_options(arguments);
+  if (arguments.method == "lamf")
+    return fit_learned(gmm::load_lamf<Single>(model_path(arguments, "lamf_v5.safetensors")), arguments, problem, rows);
+  if (arguments.method == "mdn")
+    return fit_learned(gmm::load_mdn<Single>(model_path(arguments, "mdn_v5.safetensors")), arguments, problem, rows);
+  if (arguments.method == "lp") {
+    gmm::LpOptions lp;
+    lp.objective = gmm::LpObjective::density_and_moments;
+    lp.dictionary = {.placement = gmm::MeanPlacement::quantiles, .means = 20, .deviations = 10};
+    return fit_rows<Double>([&](const Double& f, const auto& points) { return gmm::fit(lp, f, points, options); }, problem,
+                            1, rows, true);
+  }
+  gmm::EmOptions em{.components = components};
+  em.starts = arguments.starts;
+  em.key = kolmo::Key{arguments.seed};
+  if (!arguments.init.empty()) em.start = gmm::em_start_of_name(arguments.init);
+  if (arguments.method == "hybrid") {
+    gmm::HybridOptions hybrid;
+    hybrid.em = em;
+    return fit_rows<Double>(
+        [&](const Double& f, const auto& points) { return gmm::fit(hybrid, f, points, options); }, problem, 1, rows);
+  }
+  if (em.start == gmm::EmStartKind::lamf)
+    return fit_em_from(gmm::load_lamf<Single>(model_path(arguments, "lamf_v5.safetensors")), em, arguments, problem, rows);
+  if (em.start == gmm::EmStartKind::mdn)
+    return fit_em_from(gmm::load_mdn<Single>(model_path(arguments, "mdn_v5.safetensors")), em, arguments, problem, rows);
+  fit_rows<Double>([&](const Double& f, const auto& points) { return gmm::fit(em, f, points, options); }, problem, 1,
+                   rows);
+}
+
+/// Throws ArgumentError for options that do not go together.
+void check_options(const Arguments& a) {
+  if (a.range.empty() == a.points.empty())
+    throw ArgumentError("give the positions of the points, by either --range MIN MAX or --points FILE");
+  const bool network_start = a.method == "em" && (a.init == "lamf" || a.init == "mdn");
+  if (!a.model.empty() && a.method != "lamf" && a.method != "mdn" && !network_start)
+    throw ArgumentError("--model belongs to the methods lamf and mdn, and to the starts of em of these names");
+  if ((!a.init.empty() || a.starts > 1) && a.method != "em")
+    throw ArgumentError("--init and --starts belong to --method em");
+  if (a.init == "wqmi" || a.init == "custom")
+    throw ArgumentError("--init " + a.init + " needs more than a density (" +
+                        (a.init == "wqmi" ? "the two parts of a maximum" : "a mixture for every density") +
+                        "); it is there from C++, see EmGiven");
+  if (a.method == "lp" && (a.polish > 0 || a.minimax > 0))
+    throw ArgumentError("--polish and --minimax do not belong to --method lp; --method hybrid goes on with EM and a polish");
+  if (a.method == "lp" && a.components > 0)
+    throw ArgumentError("--components does not belong to --method lp, which chooses their number; see --method hybrid");
+  if (a.minimax > 0 && a.polish == 0) throw ArgumentError("--minimax follows a polish; leave --polish 0 out");
+}
+
 int run(Arguments arguments) {
-  const double low = arguments.range[0], high = arguments.range[1];
-  if (!(high - low > 0.0) || !(high - low < 1e300))
-    throw ArgumentError("--range: expected finite MIN < MAX, given " + io::to_text(low) + " and " + io::to_text(high));
-  if (arguments.method == "em" && !arguments.model.empty()) throw ArgumentError("--model belongs to --method lamf");
+  check_options(arguments);
   if (!arguments.picture.empty()) io::picture_format(arguments.picture);
   check_target("--output", arguments.output, arguments);
   check_target("--picture", arguments.picture, arguments);
@@ -229,34 +381,12 @@ int run(Arguments arguments) {
     throw ArgumentError("--output and --picture are the same file, " + arguments.output + "; choose two");
   if (arguments.threads > 0) kolmo::threads::set_count(arguments.threads);
 
-  std::optional<gmm::Lamf<kolmo::Tensor<float, kolmo::Cpu>>> model;
-  std::size_t components = arguments.components > 0 ? static_cast<std::size_t>(arguments.components) : 5;
-  if (arguments.method == "lamf") {
-    const std::string path = arguments.model.empty() ? default_model() : arguments.model;
-    model = gmm::load_lamf<kolmo::Tensor<float, kolmo::Cpu>>(path);
-    const auto known = static_cast<std::size_t>(model->options.components);
-    if (arguments.components > 0 && components != known)
-      throw ArgumentError("--components " + std::to_string(components) + ", but the model " + path + " fits " +
-                          std::to_string(known) + "; leave --components out, give another --model, or use --method em");
-    components = known;
-  }
-
   std::size_t points = 0;
   std::vector<FittedRow> rows = read_rows(arguments, points);
-  // Neighbouring points must be different numbers, or the fits would be empty of meaning.
-  const double spacing = (high - low) / static_cast<double>(points - 1);
-  if (!(spacing > 16 * std::numeric_limits<double>::epsilon() * std::max(std::abs(low), std::abs(high))) ||
-      !(spacing >= 1e-300))
-    throw ArgumentError("--range " + io::to_text(low) + " " + io::to_text(high) + " is too narrow for " +
-                        std::to_string(points) + " different points; shift or scale the coordinates");
-  const Problem problem{0.5 * low + 0.5 * high, 0.5 * (high - low), gmm::Grid{-1.0, 1.0, static_cast<index_t>(points)}};
-  if (model) {
-    fit_rows<kolmo::Tensor<float, kolmo::Cpu>>(*model, problem, 256, rows);
-  } else {
-    gmm::EmOptions em;
-    em.components = static_cast<int>(components);
-    fit_rows<kolmo::Tensor<double, kolmo::Cpu>>(em, problem, 1, rows);
-  }
+  const Problem problem = read_problem(arguments, points);
+  fit_all(arguments, problem, rows);
+  std::size_t components = 0;
+  for (const FittedRow& row : rows) components = std::max(components, row.weights.size());
 
   std::size_t bad = 0;
   for (const FittedRow& row : rows) {
@@ -268,7 +398,7 @@ int run(Arguments arguments) {
   if (!arguments.output.empty()) io::write_atomically(arguments.output, fits_csv(rows, components));
   print_summary(arguments, rows, components);
   if (!arguments.picture.empty()) {
-    const auto figure = fit_figure(rows, low, high);
+    const auto figure = fit_figure(rows, problem.points);
     if (figure.empty()) {
       std::fprintf(stderr, "%s is not written: there is no fit to draw\n", arguments.picture.c_str());
     } else {
@@ -296,15 +426,34 @@ int main(int argc, char** argv) {
                  "points; the values need not be normalised")
       ->required()
       ->option_text("FILE.csv (required)");
-  app.add_option("--range", arguments.range, "position of the first and of the last point")
-      ->required()
+  app.add_option("--range", arguments.range, "position of the first and of the last point, equally spaced")
       ->expected(2)
-      ->option_text("MIN MAX (required)");
-  app.add_option("--method", arguments.method, "lamf, a trained network (the default), or em, expectation-maximisation")
-      ->check(CLI::IsMember({"em", "lamf"}))
-      ->option_text("em|lamf");
+      ->option_text("MIN MAX");
+  app.add_option("--points", arguments.points,
+                 "positions of points of any spacing instead: a CSV file of one column with a header, increasing")
+      ->option_text("FILE.csv");
+  app.add_option("--method", arguments.method,
+                 "lamf, a trained network and a polish (the default); mdn, a smaller network and a polish; em, "
+                 "expectation-maximisation; lp, a linear programme that chooses many components; hybrid, this and em")
+      ->check(CLI::IsMember({"lamf", "mdn", "em", "lp", "hybrid"}))
+      ->option_text("lamf|mdn|em|lp|hybrid");
+  app.add_option("--init", arguments.init,
+                 "what em begins with: quantile (the default), random, qmi, kmeans, or the network mdn or lamf")
+      ->check(CLI::IsMember({"quantile", "random", "qmi", "wqmi", "kmeans", "custom", "mdn", "lamf"}))
+      ->option_text("NAME");
+  app.add_option("--starts", arguments.starts, "runs of em from different starts; the likeliest fit is taken")
+      ->check(CLI::Range(1, 10000))
+      ->option_text("N");
+  app.add_option("--seed", arguments.seed, "of random starts; 1 by default")->option_text("N");
+  app.add_option("--polish", arguments.polish,
+                 "evaluations of the least-squares polish; 8 by default with lamf and mdn, else 0. 0: none")
+      ->check(CLI::Range(0, 100000))
+      ->option_text("N");
+  app.add_option("--minimax", arguments.minimax, "further evaluations, three times, toward the smallest largest error")
+      ->check(CLI::Range(0, 100000))
+      ->option_text("N");
   app.add_option("--components", arguments.components,
-                 "components of a mixture, at most 32; 5 with em, those of the model with lamf")
+                 "components of a mixture, at most 32; 5 with em and hybrid, those of the model with lamf and mdn")
       ->check(CLI::Range(1, gmm::max_components))
       ->option_text("K");
   app.add_option("--model", arguments.model, "trained network; the one that ships with kolmo by default")

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include <kolmo/gmm/grid.hpp>
 #include <kolmo/gmm/mixture_functions.hpp>
 #include <kolmo/gmm/status.hpp>
 #include <kolmo/io/figure.hpp>
@@ -105,20 +106,20 @@ struct FitCurve {
   std::vector<std::vector<double>> components;
   double low, high, top;
 
-  FitCurve(const FittedRow& row, double first, double last) {
+  FitCurve(const FittedRow& row, const std::vector<double>& z) {
     constexpr int points = 240;
     const std::size_t n = row.density.size();
-    const double spacing = (last - first) / static_cast<double>(n - 1);
-    double mass = 0, mean = 0, square = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      mass += row.density[i];
-      mean += row.density[i] * static_cast<double>(i);
-    }
-    mean /= mass;
-    for (std::size_t i = 0; i < n; ++i) square += row.density[i] / mass * std::pow(static_cast<double>(i) - mean, 2);
-    const double reach = std::max(4.2 * std::sqrt(square), 3.0) * spacing;
-    low = std::max(first, first + mean * spacing - reach);
-    high = std::min(last, first + mean * spacing + reach);
+    const auto mass = [&](std::size_t i) {
+      return row.density[i] * kolmo::gmm::trapezoid_weight(z.data(), static_cast<kolmo::index_t>(n),
+                                                           static_cast<kolmo::index_t>(i));
+    };
+    double mean = 0, square = 0, cell = z.back() - z.front();
+    for (std::size_t i = 0; i < n; ++i) mean += mass(i) * z[i];
+    for (std::size_t i = 0; i < n; ++i) square += mass(i) * std::pow(z[i] - mean, 2);
+    for (std::size_t i = 1; i < n; ++i) cell = std::min(cell, z[i] - z[i - 1]);
+    const double reach = std::max(4.2 * std::sqrt(square), 3.0 * cell);
+    low = std::max(z.front(), mean - reach);
+    high = std::min(z.back(), mean + reach);
     for (int i = 0; i <= points; ++i) x.push_back(low + (high - low) * i / points);
     total.assign(x.size(), 0.0);
     for (std::size_t k = 0; k < row.weights.size(); ++k) {
@@ -144,13 +145,9 @@ struct FitCurve {
 /// Width of the legend as a part of a panel.
 inline constexpr double legend_share = 0.45;
 
-inline void draw_fit(kolmo::io::Panel& panel, const FittedRow& row, const FitCurve& curve, double first, double last,
-                     double width, bool legend) {
+inline void draw_fit(kolmo::io::Panel& panel, const FittedRow& row, const FitCurve& curve,
+                     const std::vector<double>& z, double width, bool legend) {
   namespace io = kolmo::io;
-  const std::size_t n = row.density.size();
-  std::vector<double> z;
-  for (std::size_t i = 0; i < n; ++i)
-    z.push_back(first + (last - first) * static_cast<double>(i) / static_cast<double>(n - 1));
   panel.area(z, row.density, {legend ? "density" : "", io::Colour{150, 150, 150}, 0.32});
   panel.line(z, row.density, {"", io::Colour{165, 165, 165}, 0.8, io::Dash::solid, 1});
   bool labelled = !legend;
@@ -182,7 +179,7 @@ inline void draw_fit(kolmo::io::Panel& panel, const FittedRow& row, const FitCur
 inline constexpr std::size_t most_panels = 16;
 
 /// One panel for each of the first fits. Empty without any.
-inline std::vector<kolmo::io::Figure> fit_figure(const std::vector<FittedRow>& rows, double first, double last) {
+inline std::vector<kolmo::io::Figure> fit_figure(const std::vector<FittedRow>& rows, const std::vector<double>& points) {
   namespace io = kolmo::io;
   std::vector<const FittedRow*> fits;
   for (const FittedRow& row : rows)
@@ -201,7 +198,7 @@ inline std::vector<kolmo::io::Figure> fit_figure(const std::vector<FittedRow>& r
   std::size_t legend = 0;
   double least = 2;
   for (std::size_t i = 0; i < shown; ++i) {
-    curves.emplace_back(*fits[i], first, last);
+    curves.emplace_back(*fits[i], points);
     const double taken = std::min(curves[i].taken(true, legend_share), curves[i].taken(false, legend_share));
     if (taken < least && least > 0.5) {
       least = taken;
@@ -211,7 +208,7 @@ inline std::vector<kolmo::io::Figure> fit_figure(const std::vector<FittedRow>& r
   for (std::size_t i = 0; i < figure.rows() * columns; ++i) {
     io::Panel& panel = figure.panel(i / columns, i % columns);
     panel.visible = i < shown;
-    if (i < shown) draw_fit(panel, *fits[i], curves[i], first, last, width - 60, i == legend);
+    if (i < shown) draw_fit(panel, *fits[i], curves[i], points, width - 60, i == legend);
   }
   return {figure};
 }
