@@ -269,7 +269,10 @@ io::Figure draw(const std::vector<Row>& rows) {
     for (std::size_t r = 0; r < errors.size(); ++r)
       share.push_back(static_cast<double>(r + 1) / static_cast<double>(errors.size()));
     curves.line(errors, share, {rows[i].method.name, io::palette_colour(i), 1.6,
-                                i < 8 ? io::Dash::solid : io::Dash::dashed, 1});
+                                i < 8    ? io::Dash::solid
+                                : i < 16 ? io::Dash::dashed
+                                         : io::Dash::dotted,
+                                1});
   }
   plane.x.range(3, 1e5);
   return figure;

@@ -7,11 +7,16 @@
 #include <kolmo/backend/eigen.hpp>
 #include <kolmo/gmm/em_fit.hpp>
 #include <kolmo/gmm/em_samples.hpp>
+#include <kolmo/gmm/hybrid_fit.hpp>
 #include <kolmo/gmm/lamf_fit.hpp>
 #include <kolmo/gmm/lamf_point_network.hpp>
 #include <kolmo/gmm/lamf_train.hpp>
 #include <kolmo/gmm/mdn_fit.hpp>
 #include <kolmo/gmm/mdn_train.hpp>
+#include <kolmo/gmm/mixture_distance.hpp>
+#include <kolmo/gmm/mixture_quantile.hpp>
+#include <kolmo/gmm/mixture_reduce.hpp>
+#include <kolmo/gmm/mixture_sample.hpp>
 #include <kolmo/io/npy.hpp>
 #include <kolmo/io/npz.hpp>
 #include <kolmo/io/picture.hpp>
