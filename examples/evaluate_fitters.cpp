@@ -19,6 +19,7 @@
 #include <kolmo/io/progress.hpp>
 
 #include "evaluate_fitters.hpp"
+#include "program.hpp"
 #include "shipped_model.hpp"
 
 namespace {
@@ -343,18 +344,5 @@ int main(int argc, char** argv) {
   app.add_option("--output", arguments.output, "CSV file with all figures, by stratum and family");
   app.add_option("--picture", arguments.picture, "accuracy against time, and the distribution of the errors: svg or png");
   app.add_flag("--quiet", arguments.quiet, "no progress");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  try {
-    return run(arguments);
-  } catch (const kolmo::ArgumentError& error) {
-    std::fprintf(stderr, "evaluate_fitters: %s\n", error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "evaluate_fitters: %s\n", error.what());
-    return 1;
-  }
+  return run_program(app, "evaluate_fitters", argc, argv, [&] { return run(arguments); });
 }

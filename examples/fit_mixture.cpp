@@ -28,6 +28,7 @@
 #include <kolmo/io/progress.hpp>
 
 #include "fit_mixture.hpp"
+#include "program.hpp"
 #include "shipped_model.hpp"
 
 namespace {
@@ -475,18 +476,5 @@ int main(int argc, char** argv) {
       "Exit code: 0 all rows fitted, 3 some rows could not be, 1 a file could not be read or written, 2 wrong "
       "arguments.\n\n"
       "Example: fit_mixture --input densities.csv --range -15 15 --output fits.csv --picture fits.svg");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  try {
-    return run(arguments);
-  } catch (const ArgumentError& error) {
-    std::fprintf(stderr, "fit_mixture: %s\n", error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "fit_mixture: %s\n", error.what());
-    return 1;
-  }
+  return run_program(app, "fit_mixture", argc, argv, [&] { return run(arguments); });
 }

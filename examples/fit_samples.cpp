@@ -18,6 +18,7 @@
 #include <kolmo/io/progress.hpp>
 
 #include "fit_samples.hpp"
+#include "program.hpp"
 
 namespace {
 
@@ -270,18 +271,5 @@ int main(int argc, char** argv) {
       "its line and left out; its row in the labels is empty but for the number.\n\n"
       "Exit code: 0 all rows used, 3 some rows left out, 1 a file could not be read or written, 2 wrong arguments.\n\n"
       "Example: fit_samples --input points.csv --components 1..10 --output mixture.csv --picture fit.svg");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  try {
-    return run(arguments);
-  } catch (const ArgumentError& error) {
-    std::fprintf(stderr, "fit_samples: %s\n", error.what());
-    return 2;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "fit_samples: %s\n", error.what());
-    return 1;
-  }
+  return run_program(app, "fit_samples", argc, argv, [&] { return run(arguments); });
 }

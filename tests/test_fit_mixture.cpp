@@ -3,6 +3,7 @@
 
 #include "catch.hpp"
 #include "io_support.hpp"
+#include "program.hpp"
 
 #include <sys/wait.h>
 
@@ -42,9 +43,7 @@ std::string row(const std::string& id, const std::vector<double>& values) {
 }
 
 /// A folder with a model (three components, 96 points, half an EM step at a time) and runs of the program in it.
-struct Workshop {
-  TemporaryDirectory folder;
-
+struct Workshop : kolmo_test::ProgramRuns {
   Workshop() {
     gmm::LamfOptions options;
     options.components = 3;
@@ -54,22 +53,6 @@ struct Workshop {
     gmm::Lamf<Tensor<float, Cpu>> model(options);
     init(Key{3}, model);
     io::save_model(folder / "model.safetensors", model);
-  }
-
-  void write(const std::string& name, const std::string& text) const { io::write_atomically(folder / name, text); }
-  std::string read(const std::string& name) const { return io::read_text_file(folder / name); }
-  bool has(const std::string& name) const { return std::filesystem::exists(folder / name); }
-
-  struct Result {
-    int code;
-    std::string out, err;
-  };
-  Result operator()(const std::string& arguments) const {
-    const std::string command =
-        "cd '" + (folder / "").string() + "' && '" KOLMO_PROGRAM "' " + arguments + " >out.txt 2>err.txt </dev/null";
-    const int status = std::system(command.c_str());
-    REQUIRE(WIFEXITED(status));
-    return {WEXITSTATUS(status), read("out.txt"), read("err.txt")};
   }
 };
 

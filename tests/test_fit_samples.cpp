@@ -3,6 +3,7 @@
 
 #include "catch.hpp"
 #include "io_support.hpp"
+#include "program.hpp"
 
 #include <sys/wait.h>
 
@@ -39,24 +40,7 @@ std::string csv_of(const std::vector<double>& values, const std::string& header 
 }
 
 /// Runs of the program in a folder.
-struct Workshop {
-  TemporaryDirectory folder;
-
-  void write(const std::string& name, const std::string& text) const { io::write_atomically(folder / name, text); }
-  std::string read(const std::string& name) const { return io::read_text_file(folder / name); }
-  bool has(const std::string& name) const { return std::filesystem::exists(folder / name); }
-
-  struct Result {
-    int code;
-    std::string out, err;
-  };
-  Result operator()(const std::string& arguments) const {
-    const std::string command =
-        "cd '" + (folder / "").string() + "' && '" KOLMO_PROGRAM "' " + arguments + " >out.txt 2>err.txt </dev/null";
-    const int status = std::system(command.c_str());
-    REQUIRE(WIFEXITED(status));
-    return {WEXITSTATUS(status), read("out.txt"), read("err.txt")};
-  }
+struct Workshop : kolmo_test::ProgramRuns {
 };
 
 }  // namespace

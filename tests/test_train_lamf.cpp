@@ -3,6 +3,7 @@
 
 #include "catch.hpp"
 #include "io_support.hpp"
+#include "program.hpp"
 
 #include <sys/wait.h>
 
@@ -20,23 +21,8 @@ using kolmo_test::contains;
 namespace {
 
 /// A folder and runs of the program in it.
-struct Workshop {
-  TemporaryDirectory folder;
+struct Workshop : kolmo_test::ProgramRuns {
 
-  std::string read(const std::string& name) const { return io::read_text_file(folder / name); }
-  bool has(const std::string& name) const { return std::filesystem::exists(folder / name); }
-
-  struct Result {
-    int code;
-    std::string out, err;
-  };
-  Result operator()(const std::string& arguments) const {
-    const std::string command =
-        "cd '" + (folder / "").string() + "' && '" KOLMO_PROGRAM "' " + arguments + " >out.txt 2>err.txt </dev/null";
-    const int status = std::system(command.c_str());
-    REQUIRE(WIFEXITED(status));
-    return {WEXITSTATUS(status), read("out.txt"), read("err.txt")};
-  }
   /// A run that is killed after a short while, if it has not ended by then.
   void killed(const std::string& arguments) const {
     const std::string command = "cd '" + (folder / "").string() + "' && { '" KOLMO_PROGRAM "' " + arguments +

@@ -22,7 +22,7 @@ template __global__ void each(EmItem<float, 8>, kolmo::index_t);
 template __global__ void each(EmItem<double, em_max_components>, kolmo::index_t);
 template __global__ void each(WinnerItem<float>, kolmo::index_t);
 template __global__ void each(AcceptLimit, kolmo::index_t);
-template __global__ void each(EmInputItem<float>, kolmo::index_t);
+template __global__ void each(OwnPointsItem<float>, kolmo::index_t);
 template __global__ void each(FallbackItem, kolmo::index_t);
 template __global__ void each(PreprocessItem<float>, kolmo::index_t);
 template __global__ void each(PreprocessItem<double>, kolmo::index_t);

@@ -6,62 +6,12 @@
 //   const auto polished = fit(em, densities, grid, EmGiven<V>{learned.mixture}, options);   // em.start is lamf or mdn
 
 #include <kolmo/gmm/em.hpp>
+#include <kolmo/gmm/own_points.hpp>
 #include <kolmo/gmm/polish_fit.hpp>
 
 namespace kolmo::gmm {
 
 namespace detail {
-
-/// Masses of one density at its own points, taken about its mean.
-template <class T>
-struct EmInputItem {
-  PreprocessProblem<T> problem;  // model_points = count
-  bool standardise;
-
-  KOLMO_HD void operator()(index_t item) const {
-    const index_t n = problem.count;
-    const double offset = problem.offsets != nullptr ? static_cast<double>(problem.offsets[item]) : 0.0;
-    const DensityRow<T> row{problem.densities + item * n, problem.points, problem.first + offset, problem.spacing, n};
-    const PreprocessItem<T> preparation{problem};
-    const auto moments = preparation.examine(row);
-    if (moments.status != Status::ok) return reject(item, row, moments.status);
-    // All mass in one cell still has the width of the cell.
-    double cell = problem.spacing;
-    if (problem.points != nullptr) {
-      double most = 0.0;
-      for (index_t i = 0; i < n; ++i) {
-        const double mass = row.value(i) * row.weight(i);
-        if (mass > most) {
-          most = mass;
-          cell = row.weight(i);
-        }
-      }
-    }
-    const double deviation = larger(moments.deviation, 0.28867513459481288225 * cell);
-    const double scale = standardise ? deviation : 1.0;
-    for (index_t i = 0; i < n; ++i) {
-      problem.masses[item * n + i] = static_cast<T>(row.value(i) / moments.total * row.weight(i));
-      problem.result_points[item * n + i] = static_cast<T>((row.point(i) - moments.mean) / scale);
-    }
-    problem.mean[item] = static_cast<T>(moments.mean);
-    problem.scale[item] = static_cast<T>(scale);
-    problem.deviation[item] = static_cast<T>(deviation / scale);
-    problem.result_spacing[item] = static_cast<T>(cell / scale);
-    problem.mass_lost[item] = T(0);
-    problem.status[item] = static_cast<std::int32_t>(Status::ok);
-  }
-
- private:
-  KOLMO_HD void reject(index_t item, const DensityRow<T>& row, Status status) const {
-    for (index_t i = 0; i < problem.count; ++i) {
-      problem.masses[item * problem.count + i] = T(0);
-      problem.result_points[item * problem.count + i] = static_cast<T>(row.point(i));
-    }
-    problem.mean[item] = problem.mass_lost[item] = T(0);
-    problem.scale[item] = problem.deviation[item] = problem.result_spacing[item] = T(1);
-    problem.status[item] = static_cast<std::int32_t>(status);
-  }
-};
 
 /// Warns of a start that is not the one asked for.
 struct FallbackItem {
@@ -99,44 +49,18 @@ template <PlainTensor V>
 struct FitEmChunk {
   const EmOptions& em;
   const FitOptions& options;
-  const Grid& grid;                                   // where `points` has no value
-  const Tensor<double, typename V::Backend>& points;  // without a value: those of the grid
+  const OwnPoints<typename V::Backend>& where;
   const EmGiven<V>& given;
-  index_t count;
   index_t& next;  // the first row of the next chunk; chunks are fitted in order
 
   FittedChunk<V> operator()(const V& densities, const std::optional<V>& offsets) const {
-    using T = typename V::Scalar;
     using Integers = typename FittedChunk<V>::Integers;
     const index_t batch = densities.extent(0), begin = next;
     next += batch;
-    const Shape per_item{batch}, per_point = densities.shape();
     FittedChunk<V> fitted;
-    Preprocessed<V>& p = fitted.prepared;
-    p = {V::uninitialized(per_point), V::uninitialized(per_point),      V::uninitialized(per_item),
-         V::uninitialized(per_item),  V::uninitialized(per_item),       V::uninitialized(per_item),
-         V::uninitialized(per_item),  Integers::uninitialized(per_item)};
-    PreprocessProblem<T> problem{};
-    problem.densities = densities.data();
-    problem.count = problem.model_points = count;
-    if (points.has_value()) {
-      problem.points = points.data();
-    } else {
-      problem.first = grid.first;
-      problem.spacing = grid.spacing();
-    }
-    problem.offsets = offsets.has_value() ? offsets->data() : nullptr;
-    problem.negative_tolerance = options.negative_tolerance;
-    problem.masses = p.masses.mutable_data();
-    problem.result_points = p.points.mutable_data();
-    problem.mean = p.mean.mutable_data();
-    problem.scale = p.scale.mutable_data();
-    problem.deviation = p.deviation.mutable_data();
-    problem.result_spacing = p.spacing.mutable_data();
-    problem.mass_lost = p.mass_lost.mutable_data();
-    problem.status = p.status.mutable_data();
     // A floor in units of the input must be compared in units of the input.
-    kolmo::detail::for_each_item<typename V::Backend>(batch, EmInputItem<T>{problem, !(em.deviation_floor > 0.0)});
+    fitted.prepared = prepare_on_own_points(densities, offsets, where, options, !(em.deviation_floor > 0.0));
+    const Preprocessed<V>& p = fitted.prepared;
 
     EmGiven<V> chunk;
     const auto part = [&](const V& x) { return slice(x, 0, begin, begin + batch).contiguous(); };
@@ -148,7 +72,7 @@ struct FitEmChunk {
     fitted.mixture = em_fit.mixture;
     fitted.status = em_fit.status;
     fitted.iterations = em_fit.iterations;
-    fitted.warnings = Integers::uninitialized(per_item);
+    fitted.warnings = Integers::uninitialized(Shape{batch});
     V::Backend::for_each(
         batch, FallbackItem{em_fit.start.data(), static_cast<std::int32_t>(em.start), fitted.warnings.mutable_data()});
     return fitted;
@@ -170,6 +94,20 @@ void check_given(const EmGiven<V>& given, const Shape& densities, int components
   }
 }
 
+template <PlainTensor V, class Points>
+FitReport<V> fit_em_at(const EmOptions& em, const V& densities, const Points& points, const EmGiven<V>& given,
+                       const FitOptions& options, const std::optional<V>& offsets) {
+  check_given(given, densities.shape(), em.components);
+  const OwnPoints<typename V::Backend> where(points);
+  index_t next = 0;
+  FitReport<V> report = fit_in_chunks(densities, where.count, static_cast<index_t>(em.components), options, offsets,
+                                      FitEmChunk<V>{em, options, where, given, next});
+  if (options.polish.has_value() && options.polish->evaluations > 0)
+    polish_report(report, densities, points, *options.polish, offsets);
+  if (options.measures) measure_rows(report, densities, points, options, offsets);
+  return report;
+}
+
 }  // namespace detail
 
 /// Fits densities [batch, n] (or [n]) sampled at the points of `grid`, any number from 3 up; `offsets` [batch], if
@@ -181,16 +119,7 @@ void check_given(const EmGiven<V>& given, const Shape& densities, int components
 template <PlainTensor V>
 FitReport<V> fit(const EmOptions& em, const V& densities, const Grid& grid, const EmGiven<V>& given,
                  const FitOptions& options = {}, const std::optional<std::type_identity_t<V>>& offsets = std::nullopt) {
-  detail::check_given(given, densities.shape(), em.components);
-  index_t next = 0;
-  const Tensor<double, typename V::Backend> no_points;
-  FitReport<V> report =
-      detail::fit_in_chunks(densities, grid, static_cast<index_t>(em.components), options, offsets,
-                            detail::FitEmChunk<V>{em, options, grid, no_points, given, grid.points, next});
-  if (options.polish.has_value() && options.polish->evaluations > 0)
-    detail::polish_report(report, densities, grid, *options.polish, std::optional<V>(offsets));
-  if (options.measures) add_measures(report, densities, grid, options, offsets);
-  return report;
+  return detail::fit_em_at<V>(em, densities, grid, given, options, offsets);
 }
 
 template <PlainTensor V>
@@ -204,18 +133,7 @@ FitReport<V> fit(const EmOptions& em, const V& densities, const Grid& grid, cons
 template <PlainTensor V>
 FitReport<V> fit(const EmOptions& em, const V& densities, std::span<const double> points, const EmGiven<V>& given,
                  const FitOptions& options = {}) {
-  check_points(points, "fit");
-  detail::check_given(given, densities.shape(), em.components);
-  const auto count = static_cast<index_t>(points.size());
-  const auto stored = Tensor<double, typename V::Backend>::from(points, Shape{count});
-  index_t next = 0;
-  FitReport<V> report =
-      detail::fit_in_chunks(densities, count, static_cast<index_t>(em.components), options, std::optional<V>{},
-                            detail::FitEmChunk<V>{em, options, Grid{}, stored, given, count, next});
-  if (options.polish.has_value() && options.polish->evaluations > 0)
-    detail::polish_report(report, densities, points, *options.polish, std::optional<V>{});
-  if (options.measures) add_measures(report, densities, points, options);
-  return report;
+  return detail::fit_em_at<V>(em, densities, points, given, options, std::nullopt);
 }
 
 template <PlainTensor V>

@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include <kolmo/gmm/em_fit.hpp>
 #include <kolmo/gmm/lp_fit.hpp>
 #include <kolmo/gmm/mixture_reduce.hpp>
 #include <kolmo/gmm/moment_projection.hpp>

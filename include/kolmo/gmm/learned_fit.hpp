@@ -32,17 +32,6 @@ inline index_t count_of(std::span<const double> points) {
 }
 
 template <PlainTensor V>
-void measure_rows(FitReport<V>& report, const V& densities, const Grid& grid, const FitOptions& options,
-                  const std::optional<V>& offsets) {
-  add_measures(report, densities, grid, options, offsets);
-}
-template <PlainTensor V>
-void measure_rows(FitReport<V>& report, const V& densities, std::span<const double> points, const FitOptions& options,
-                  const std::optional<V>&) {
-  add_measures(report, densities, points, options);
-}
-
-template <PlainTensor V>
 FitReport<V> fit_rows(const EmOptions& em, const V& densities, const Grid& grid, const FitOptions& options,
                       const std::optional<V>& offsets) {
   return fit(em, densities, grid, options, offsets);
