@@ -287,22 +287,23 @@ template <class Model>
 void check_components(const Arguments& arguments, const Model& model) {
   const index_t known = model.options.components;
   if (arguments.components > 0 && arguments.components != known)
-    throw ArgumentError("--components " + std::to_string(arguments.components) + ", but the model fits " +
-                        std::to_string(known) + "; leave --components out, give another --model, or use --method em");
+    throw ArgumentError("--components " + std::to_string(arguments.components) + ", but the model " +
+                        (arguments.model.empty() ? "" : arguments.model + " ") + "fits " + std::to_string(known) + "; leave --components out, give another --model, or use --method em");
 }
 
-/// Fits by a network in float, 256 at a time.
+/// Fits by a network in float, 256 at a time; returns the number of components, as do the functions below.
 template <class Model>
-void fit_learned(const Model& model, const Arguments& arguments, const Problem& problem, std::vector<FittedRow>& rows) {
+std::size_t fit_learned(const Model& model, const Arguments& arguments, const Problem& problem, std::vector<FittedRow>& rows) {
   check_components(arguments, model);
   const gmm::FitOptions options = fit_options(arguments);
   fit_rows<Single>([&](const Single& f, const auto& points) { return gmm::fit(model, f, points, options); }, problem, 256,
                    rows);
+  return static_cast<std::size_t>(model.options.components);
 }
 
 /// EM from the mixtures of a network.
 template <class Model>
-void fit_em_from(const Model& model, gmm::EmOptions em, const Arguments& arguments, const Problem& problem,
+std::size_t fit_em_from(const Model& model, gmm::EmOptions em, const Arguments& arguments, const Problem& problem,
                  std::vector<FittedRow>& rows) {
   check_components(arguments, model);
   em.components = static_cast<int>(model.options.components);
@@ -319,9 +320,10 @@ void fit_em_from(const Model& model, gmm::EmOptions em, const Arguments& argumen
         return gmm::fit(em, f, points, given, options);
       },
       problem, 1, rows);
+  return static_cast<std::size_t>(em.components);
 }
 
-void fit_all(const Arguments& arguments, const Problem& problem, std::vector<FittedRow>& rows) {
+std::size_t fit_all(const Arguments& arguments, const Problem& problem, std::vector<FittedRow>& rows) {
   const int components = arguments.components > 0 ? arguments.components : 5;
   const gmm::FitOptions options = fit_options(arguments);
   if (arguments.method == "lamf")
@@ -332,8 +334,11 @@ void fit_all(const Arguments& arguments, const Problem& problem, std::vector<Fit
     gmm::LpOptions lp;
     lp.objective = gmm::LpObjective::density_and_moments;
     lp.dictionary = {.placement = gmm::MeanPlacement::quantiles, .means = 20, .deviations = 10};
-    return fit_rows<Double>([&](const Double& f, const auto& points) { return gmm::fit(lp, f, points, options); }, problem,
-                            1, rows, true);
+    fit_rows<Double>([&](const Double& f, const auto& points) { return gmm::fit(lp, f, points, options); }, problem, 1,
+                     rows, true);
+    std::size_t most = 1;
+    for (const FittedRow& row : rows) most = std::max(most, row.weights.size());
+    return most;
   }
   gmm::EmOptions em{.components = components};
   em.starts = arguments.starts;
@@ -342,8 +347,9 @@ void fit_all(const Arguments& arguments, const Problem& problem, std::vector<Fit
   if (arguments.method == "hybrid") {
     gmm::HybridOptions hybrid;
     hybrid.em = em;
-    return fit_rows<Double>(
-        [&](const Double& f, const auto& points) { return gmm::fit(hybrid, f, points, options); }, problem, 1, rows);
+    fit_rows<Double>([&](const Double& f, const auto& points) { return gmm::fit(hybrid, f, points, options); }, problem, 1,
+                     rows);
+    return static_cast<std::size_t>(components);
   }
   if (em.start == gmm::EmStartKind::lamf)
     return fit_em_from(gmm::load_lamf<Single>(model_path(arguments, "lamf_v5.safetensors")), em, arguments, problem, rows);
@@ -351,6 +357,7 @@ void fit_all(const Arguments& arguments, const Problem& problem, std::vector<Fit
     return fit_em_from(gmm::load_mdn<Single>(model_path(arguments, "mdn_v5.safetensors")), em, arguments, problem, rows);
   fit_rows<Double>([&](const Double& f, const auto& points) { return gmm::fit(em, f, points, options); }, problem, 1,
                    rows);
+  return static_cast<std::size_t>(components);
 }
 
 /// Throws ArgumentError for options that do not go together.
@@ -385,9 +392,7 @@ int run(Arguments arguments) {
   std::size_t points = 0;
   std::vector<FittedRow> rows = read_rows(arguments, points);
   const Problem problem = read_problem(arguments, points);
-  fit_all(arguments, problem, rows);
-  std::size_t components = 0;
-  for (const FittedRow& row : rows) components = std::max(components, row.weights.size());
+  const std::size_t components = fit_all(arguments, problem, rows);
 
   std::size_t bad = 0;
   for (const FittedRow& row : rows) {

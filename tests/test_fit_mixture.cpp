@@ -237,10 +237,14 @@ TEST_CASE("pictures are SVG or PNG by their names") {
 TEST_CASE("wrong arguments end with 2, say what was given, and write nothing") {
   const Workshop fit_mixture;
   fit_mixture.write("in.csv", header(30) + row("one", bump(30, 3.0)));
+  std::string unsorted = "z\n";
+  for (int i = 0; i < 30; ++i) unsorted += std::to_string(i == 7 ? 3 : i) + "\n";
+  fit_mixture.write("unsorted.csv", unsorted);
   const std::string before = fit_mixture.read("in.csv");
   const std::vector<std::pair<std::string, std::string>> runs = {
       {"", "--input is required"},
-      {"--input in.csv", "--range is required"},
+      {"--input in.csv", "either --range MIN MAX or --points FILE"},
+      {"--input in.csv --range 0 10 --points points.csv", "either --range MIN MAX or --points FILE"},
       {"--input in.csv --range 0", "--range"},
       {"--input in.csv --range 0 ten", "--range"},
       {"--input in.csv --range 10 0 --method em", "expected finite MIN < MAX, given 10 and 0"},
@@ -249,7 +253,14 @@ TEST_CASE("wrong arguments end with 2, say what was given, and write nothing") {
       {"--input in.csv --range 0 10 --method em --components 0", "--components"},
       {"--input in.csv --range 0 10 --method em --components 33", "--components"},
       {"--input in.csv --range 0 10 --method em --threads 0", "--threads"},
-      {"--input in.csv --range 0 10 --method em --model model.safetensors", "--model belongs to --method lamf"},
+      {"--input in.csv --range 0 10 --method em --model model.safetensors", "--model belongs to the methods lamf and mdn"},
+      {"--input in.csv --range 0 10 --method hybrid --init qmi", "--init and --starts belong to --method em"},
+      {"--input in.csv --range 0 10 --method em --init wqmi", "--init wqmi needs more than a density"},
+      {"--input in.csv --range 0 10 --method em --init best", "--init"},
+      {"--input in.csv --range 0 10 --method lp --polish 5", "--polish and --minimax do not belong to --method lp"},
+      {"--input in.csv --range 0 10 --method lp --components 5", "--components does not belong to --method lp"},
+      {"--input in.csv --range 0 10 --method em --polish 0 --minimax 4", "--minimax follows a polish"},
+      {"--input in.csv --points unsorted.csv --method em", "strictly increasing"},
       {"--input in.csv --range 0 10 --model model.safetensors --components 5",
        "--components 5, but the model model.safetensors fits 3"},
       {"--input in.csv --range 0 10 --method em --picture fit.jpg", "fit.jpg' must end in .svg or .png"},
@@ -267,6 +278,69 @@ TEST_CASE("wrong arguments end with 2, say what was given, and write nothing") {
   CHECK(fit_mixture.read("in.csv") == before);
 }
 
+TEST_CASE("densities at points of any spacing are fitted by every method") {
+  const Workshop fit_mixture;
+  std::string points = "z\n", text = header(60) + "one,here";
+  for (int i = 0; i < 60; ++i) {
+    const double z = 0.2 * std::pow(10.0 / 0.2, i / 59.0);
+    points += io::to_text(z) + "\n";
+    text += "," + io::to_text(0.3 * gmm::normal_density(z, 2.0, 0.4) + 0.7 * gmm::normal_density(z, 5.0, 1.0));
+  }
+  fit_mixture.write("in.csv", text + "\n");
+  fit_mixture.write("points.csv", points);
+  for (const std::string method :
+       {"--method em --components 2", "--method hybrid --components 2 --polish 20", "--method em --components 2 --init kmeans",
+        "--model model.safetensors --polish 60"}) {
+    const auto result = fit_mixture("--input in.csv --points points.csv --output fits.csv --picture fit.svg " + method);
+    CAPTURE(method, result.err);
+    REQUIRE(result.code == 0);
+    const auto rows = cells(fit_mixture.read("fits.csv"));
+    const std::size_t k = (rows[1].size() - 2) / 3;
+    double mean = 0;
+    for (std::size_t i = 1; i <= k; ++i) mean += number(rows[1][i]) * number(rows[1][k + i]);
+    CHECK(mean == Approx(0.3 * 2.0 + 0.7 * 5.0).margin(0.02));
+    CHECK(fit_mixture.has("fit.svg"));
+  }
+}
+
+TEST_CASE("a polish makes a fit by EM exact where K normals can be") {
+  const Workshop fit_mixture;
+  std::string text = header(80) + "one,here";
+  for (int i = 0; i < 80; ++i) {
+    const double z = 10.0 * i / 79;
+    text += "," + io::to_text(0.4 * gmm::normal_density(z, 3.5, 0.7) + 0.6 * gmm::normal_density(z, 5.5, 1.0));
+  }
+  fit_mixture.write("in.csv", text + "\n");
+  const auto error = [&](const std::string& arguments) {
+    REQUIRE(fit_mixture("--input in.csv --range 0 10 --method em --components 2 --output fits.csv " + arguments).code == 0);
+    const auto row = cells(fit_mixture.read("fits.csv"))[1];
+    return std::abs(number(row[1]) - 0.4) + std::abs(number(row[3]) - 3.5) + std::abs(number(row[5]) - 0.7);
+  };
+  const double alone = error(""), polished = error("--polish 60");
+  CAPTURE(alone, polished);
+  CHECK(polished < 1e-3);
+  CHECK(polished < alone);
+}
+
+TEST_CASE("a linear programme chooses its own number of components") {
+  const Workshop fit_mixture;
+  fit_mixture.write("in.csv", header(60) + row("narrow", bump(60, 3.0, 0.5)) + row("wide", bump(60, 5.0, 1.5)));
+  REQUIRE(fit_mixture("--input in.csv --range 0 10 --method lp --output fits.csv").code == 0);
+  const auto rows = cells(fit_mixture.read("fits.csv"));
+  REQUIRE(rows.size() == 3);
+  for (std::size_t r = 1; r < 3; ++r) {
+    const std::size_t k = (rows[r].size() - 2) / 3;
+    double weight = 0;
+    for (std::size_t i = 1; i <= k; ++i) {
+      // Missing components are empty in all three columns.
+      CHECK(rows[r][i].empty() == rows[r][k + i].empty());
+      CHECK(rows[r][i].empty() == rows[r][2 * k + i].empty());
+      if (!rows[r][i].empty()) weight += number(rows[r][i]);
+    }
+    CHECK(weight == Approx(1.0).epsilon(1e-9));
+  }
+}
+
 TEST_CASE("files that cannot be used end with 1 and name the file") {
   const Workshop fit_mixture;
   fit_mixture.write("in.csv", header(30) + row("one", bump(30, 3.0)));
@@ -274,6 +348,7 @@ TEST_CASE("files that cannot be used end with 1 and name the file") {
   fit_mixture.write("header.csv", header(30));
   fit_mixture.write("other.csv", "a,b\n1,2\n");
   fit_mixture.write("few.csv", header(7) + row("one", bump(7, 3.0)));
+  fit_mixture.write("short.csv", "z\n1\n2\n3\n");
   fit_mixture.write("text.safetensors", "no model");
   const std::string model = fit_mixture.read("model.safetensors");
   fit_mixture.write("cut.safetensors", model.substr(0, model.size() - 1));
@@ -290,7 +365,10 @@ TEST_CASE("files that cannot be used end with 1 and name the file") {
       {"--input in.csv --picture absent/fit.svg" + em, "absent/fit.svg: the folder absent does not exist"},
       {"--input in.csv --range 0 10 --model absent.safetensors", "cannot read absent.safetensors"},
       {"--input in.csv --range 0 10 --model text.safetensors", "text.safetensors"},
-      {"--input in.csv --range 0 10 --model cut.safetensors", "cut.safetensors"}};
+      {"--input in.csv --range 0 10 --model cut.safetensors", "cut.safetensors"},
+      {"--input in.csv --points absent.csv --method em", "cannot read absent.csv"},
+      {"--input in.csv --points other.csv --method em", "expected one column of positions, found 2"},
+      {"--input in.csv --points short.csv --method em", "3 positions for densities of 30 values"}};
   for (const auto& [arguments, message] : runs) {
     const auto result = fit_mixture(arguments);
     CAPTURE(arguments, result.err);
@@ -302,7 +380,8 @@ TEST_CASE("files that cannot be used end with 1 and name the file") {
 TEST_CASE("--help explains every option and the exit codes") {
   const auto result = Workshop()("--help");
   CHECK(result.code == 0);
-  for (const char* text : {"--input", "--range MIN MAX", "--method em|lamf", "--components K", "--model FILE",
+  for (const char* text : {"--input", "--range MIN MAX", "--points FILE.csv", "--method lamf|mdn|em|lp|hybrid", "--init NAME", "--starts N",
+                           "--polish N", "--minimax N", "--components K", "--model FILE",
                            "--output FITS.csv", "--picture FILE.svg|png", "--threads N", "Exit code: 0"})
     CHECK_THAT(result.out, contains(text));
 }
