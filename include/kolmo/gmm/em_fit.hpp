@@ -188,7 +188,8 @@ FitReport<V> fit(const EmOptions& em, const V& densities, const Grid& grid, cons
       detail::fit_in_chunks(densities, grid, static_cast<index_t>(em.components), options, offsets,
                             detail::FitEmChunk<V>{em, options, grid, no_points, given, grid.points, next});
   if (options.polish.has_value() && options.polish->evaluations > 0)
-    detail::polish_report(report, densities, grid, *options.polish, std::optional<V>(offsets));
+    detail::polish_report(report, densities, grid, *options.polish, options.negative_tolerance,
+                          std::optional<V>(offsets));
   if (options.measures) add_measures(report, densities, grid, options, offsets);
   return report;
 }
@@ -213,7 +214,8 @@ FitReport<V> fit(const EmOptions& em, const V& densities, std::span<const double
       detail::fit_in_chunks(densities, count, static_cast<index_t>(em.components), options, std::optional<V>{},
                             detail::FitEmChunk<V>{em, options, Grid{}, stored, given, count, next});
   if (options.polish.has_value() && options.polish->evaluations > 0)
-    detail::polish_report(report, densities, points, *options.polish, std::optional<V>{});
+    detail::polish_report(report, densities, points, *options.polish, options.negative_tolerance,
+                          std::optional<V>{});
   if (options.measures) add_measures(report, densities, points, options);
   return report;
 }
