@@ -321,12 +321,19 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "G-08: no deviation below half a spacing by default, and a distribution error of at most one for any mixture") {
+    "G-08: no deviation below half a spacing, polished 0.4, and a distribution error of at most one for any mixture") {
   const Grid grid{-15, 15, 96};
   CHECK(LamfOptions{}.deviation_floor == 0.5);
-  const auto report = fit(load_lamf<F>(shipped()), make_v5<F>(Key{5}, 500).densities, grid);
-  for (const float s : report.mixture.deviations.to_vector())
+  const F usual = make_v5<F>(Key{5}, 500).densities;
+  const auto model = load_lamf<F>(shipped());
+  FitOptions alone;
+  alone.polish = PolishOptions{.evaluations = 0};
+  for (const float s : fit(model, usual, grid, alone).mixture.deviations.to_vector())
     REQUIRE(static_cast<double>(s) >= 0.5 * grid.spacing() * (1 - 1e-5));
+  // The polish has a floor of its own, below which a component could hide between points.
+  CHECK(PolishOptions{}.floor_in_spacings == 0.4);
+  for (const float s : fit(model, usual, grid).mixture.deviations.to_vector())
+    REQUIRE(static_cast<double>(s) >= 0.4 * grid.spacing() * (1 - 1e-5));
 
   const D densities = D::from(normal_row(grid, 0.0, 1.0), Shape{1, 96});
   Key key{77};
@@ -468,7 +475,9 @@ TEST_CASE("G-17: damaged weights make a status, not a wrong fit; a damaged file 
   for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     auto model = load_lamf<F>(shipped());
     model.init_network.layers[1].bias = F::full(model.init_network.layers[1].bias.shape(), value);
-    const auto report = fit(model, densities, grid);
+    FitOptions no_refit;
+    no_refit.refit_above = 0;
+    const auto report = fit(model, densities, grid, no_refit);
     for (const Status status : report.statuses()) CHECK(status == Status::broken_fit);
     for (const float mean : report.mixture.means.to_vector()) CHECK(!is_finite(mean));
   }

@@ -103,7 +103,7 @@ FitReport<V> fit_em_at(const EmOptions& em, const V& densities, const Points& po
   FitReport<V> report = fit_in_chunks(densities, where.count, static_cast<index_t>(em.components), options, offsets,
                                       FitEmChunk<V>{em, options, where, given, next});
   if (options.polish.has_value() && options.polish->evaluations > 0)
-    polish_report(report, densities, points, *options.polish, offsets);
+    polish_report(report, densities, points, *options.polish, options.negative_tolerance, offsets);
   if (options.measures) measure_rows(report, densities, points, options, offsets);
   return report;
 }

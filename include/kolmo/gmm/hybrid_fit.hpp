@@ -200,7 +200,7 @@ HybridFit<V> fit_hybrid(HybridOptions hybrid, const V& densities, const Points& 
   result.lp_seconds = stages.lp_seconds;
   result.em_seconds = stages.em_seconds;
   result.projection_seconds = stages.projection_seconds;
-  if (polished) polish_report(result, densities, points, *options.polish, offsets);
+  if (polished) polish_report(result, densities, points, *options.polish, options.negative_tolerance, offsets);
   return result;
 }
 

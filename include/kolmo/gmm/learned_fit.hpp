@@ -70,6 +70,8 @@ void refit(FitReport<V>& report, const V& relative_error, const V& given, const 
       rows.push_back(static_cast<std::int64_t>(i));
   if (rows.empty()) return;
   const V densities = as_batch(given, "fit", "densities");
+  // EM does not fit more components than there are points.
+  if (report.mixture.components() > densities.extent(1)) return;
   const Rows chosen = Rows::from(rows);
   const V part = take(densities, chosen, 0);
   std::optional<V> moved;
@@ -81,7 +83,7 @@ void refit(FitReport<V>& report, const V& relative_error, const V& given, const 
   FitReport<V> second = fit_rows(em, part, points, plain, moved);
   PolishOptions more = polish;
   more.evaluations *= 3;
-  const auto second_errors = polish_report(second, part, points, more, moved).to_vector();
+  const auto second_errors = polish_report(second, part, points, more, options.negative_tolerance, moved).to_vector();
   const auto second_statuses = second.statuses();
   std::vector<std::int64_t> better, from;
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -125,7 +127,7 @@ FitReport<V> fit_learned(const V& densities, const Points& points, index_t compo
   FitReport<V> report = fit_in_chunks(densities, count_of(points), components, options, offsets, fit_chunk);
   const PolishOptions polish = options.polish.value_or(PolishOptions{});
   if (polish.evaluations > 0) {
-    const V errors = polish_report(report, densities, points, polish, offsets);
+    const V errors = polish_report(report, densities, points, polish, options.negative_tolerance, offsets);
     if (options.refit_above > 0.0) refit(report, errors, densities, points, options, polish, offsets);
   }
   if (options.measures) measure_rows(report, densities, points, options, offsets);

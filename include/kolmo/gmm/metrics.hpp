@@ -36,7 +36,7 @@ struct Metrics {
 /// Whether a fit has mass hidden between points: its area differs from one by more than 2 %, or its
 /// divergence is below -1e-3.
 template <class T>
-constexpr bool is_spike(T area, T divergence) {
+KOLMO_HD constexpr bool is_spike(T area, T divergence) {
   return !(area >= T(0.98) && area <= T(1.02) && divergence >= T(-1e-3));
 }
 

@@ -10,8 +10,10 @@
 // to the best mixture of its neighbourhood. One evaluation at 96 points and five components is 480 exponentials and a
 // 15 x 15 system. (Levenberg 1944, Marquardt 1963; damping as in Nielsen 1999.)
 
+#include <limits>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include <kolmo/gmm/grid.hpp>
 #include <kolmo/gmm/mixture.hpp>
@@ -20,9 +22,9 @@
 namespace kolmo::gmm {
 
 struct PolishOptions {
-  /// Most evaluations of the least-squares fit; 0: no polish.
+  /// Most evaluations of the least-squares fit; 0: no polish, also not toward the minimax fit.
   int evaluations = 8;
-  /// Most evaluations for each of the norms of order 4, 8 and 16; 0: least squares only.
+  /// Most steps for each of the norms of order 4, 8 and 16; 0: least squares only.
   int minimax = 0;
   /// Largest error of the density, in units of one over its standard deviation, that ends the polish.
   double tolerance = 1e-5;
@@ -32,6 +34,9 @@ struct PolishOptions {
   double damping = 1e-3;
   /// Smallest deviation, in spacings at the component's mean. A component of less could hide between points.
   double floor_in_spacings = 0.4;
+  /// Negative mass up to this part of the positive mass is rounding and clipped; more is an error. In a fit,
+  /// FitOptions::negative_tolerance takes its place.
+  double negative_tolerance = 1e-6;
 };
 
 /// What a polish did; every tensor [batch].
@@ -39,10 +44,16 @@ template <PlainTensor V>
 struct PolishReport {
   using Integers = Tensor<std::int32_t, typename V::Backend>;
   Mixture<V> mixture;    ///< [batch, K], sorted by mean
-  Integers status;       ///< ok; iteration_limit when evaluations ended it; that given where it is not valid
+  Integers status;       ///< ok; iteration_limit when evaluations ended it; as given where it is not valid or without a polish
   Integers evaluations;  ///< evaluations made
-  V largest_error;       ///< max_i |f_i - g(z_i)| at the points that matter, in units of one over z
-  V relative_error;      ///< the same times the standard deviation of the density; free of units
+  V largest_error;   ///< max_i |f_i - g(z_i)| at the points that matter, in units of one over z; NaN where there is no fit
+  V relative_error;  ///< the same times the standard deviation of the density; free of units
+
+  std::vector<Status> statuses() const {
+    std::vector<Status> result;
+    for (std::int32_t s : status.to_vector()) result.push_back(static_cast<Status>(s));
+    return result;
+  }
 };
 
 namespace detail {
@@ -51,9 +62,11 @@ inline void check_polish(const PolishOptions& o) {
   if (o.evaluations < 0 || o.minimax < 0)
     throw ArgumentError("polish: the numbers of evaluations must not be negative, given " +
                         std::to_string(o.evaluations) + " and " + std::to_string(o.minimax));
-  if (!(o.tolerance >= 0.0) || !(o.gain >= 0.0) || !(o.damping > 0.0) || !(o.floor_in_spacings > 0.0))
+  if (!(o.tolerance >= 0.0) || !(o.gain >= 0.0) || !(o.negative_tolerance >= 0.0) || !(o.damping > 0.0) ||
+      !is_finite(o.damping) || !(o.floor_in_spacings > 0.0) || !is_finite(o.floor_in_spacings))
     throw ArgumentError(
-        "polish: tolerance and gain must not be negative, damping and the floor of the deviations must be positive");
+        "polish: the tolerances and the gain must not be negative, damping and the floor of the deviations must be "
+        "positive and finite");
 }
 
 /// Polishes in place; the problem's geometry is set by the caller.
@@ -79,6 +92,8 @@ void run_polish(const V& densities, PolishProblem<typename V::Scalar> problem, c
   problem.gain = static_cast<T>(options.gain);
   problem.damping = static_cast<T>(options.damping);
   problem.floor_in_spacings = options.floor_in_spacings;
+  problem.negative_tolerance = options.negative_tolerance;
+  problem.nan = std::numeric_limits<T>::quiet_NaN();
   problem.status = report.status.mutable_data();
   problem.weights = report.mixture.weights.mutable_data();
   problem.means = report.mixture.means.mutable_data();
@@ -105,6 +120,9 @@ PolishReport<V> polish(const V& given, PolishProblem<typename V::Scalar> problem
   for (const V* x : {&start.weights, &start.means, &start.deviations})
     if (!(x->shape() == shape))
       throw ShapeError("polish: the start must have shape " + shape.to_string() + ", given " + x->shape().to_string());
+  if (status.has_value() && status.size() != batch)
+    throw ShapeError("polish: expected one status per density, " + std::to_string(batch) + ", given " +
+                     std::to_string(status.size()));
   V moved;
   if (offsets.has_value()) {
     if (offsets->size() != batch)
@@ -124,7 +142,8 @@ PolishReport<V> polish(const V& given, PolishProblem<typename V::Scalar> problem
 
 /// Polishes mixtures [batch, K] of densities [batch, n] (or [n]) sampled on an equally spaced grid, moved by `offsets`
 /// [batch] if given. Values need not be normalised. Rows whose `status` (Status as integer, [batch]), if given, is not
-/// valid are left alone. A row that is no density, or whose start is not finite, gets a status and keeps its start.
+/// valid are left alone. A row that is no density, or whose start is no mixture, gets a status and keeps its start.
+/// Starts are brought within the bounds of the polish: means among the points, deviations above the floor.
 /// Throws ShapeError, or ArgumentError for impossible options.
 template <PlainTensor V>
 PolishReport<V> polish(const V& densities, const Grid& grid, const Mixture<V>& start, const PolishOptions& options = {},

@@ -27,11 +27,14 @@ struct AddEvaluations {
   }
 };
 
-/// Replaces the mixtures of a report by polished ones; returns the relative errors [batch].
+/// Replaces the mixtures of a report by polished ones; returns the relative errors [batch], NaN where there is no fit.
+/// What counts as a density is the fit's to say, in `negative_tolerance`.
 template <PlainTensor V, class Points>
 V polish_report(FitReport<V>& report, const V& densities, const Points& points, const PolishOptions& options,
-                const std::optional<V>& offsets) {
-  PolishReport<V> polished = polish_rows(report, densities, points, options, offsets);
+                double negative_tolerance, const std::optional<V>& offsets) {
+  PolishOptions same_tolerance = options;
+  same_tolerance.negative_tolerance = negative_tolerance;
+  PolishReport<V> polished = polish_rows(report, densities, points, same_tolerance, offsets);
   report.mixture = polished.mixture;
   V::Backend::for_each(report.batch(), AddEvaluations{report.status.data(), polished.evaluations.data(),
                                                       report.iterations.mutable_data()});

@@ -25,12 +25,14 @@ struct PolishProblem {
   const T* offsets;  // null for none
   index_t count;
   int components;
-  int evaluations;  // of the least-squares stage
-  int minimax;      // of each stage of higher norm
+  int evaluations;  // of the least-squares stage; 0: the start is measured and returned
+  int minimax;      // steps of each stage of higher norm
   T tolerance;
   T gain;
   T damping;
   double floor_in_spacings;
+  double negative_tolerance;
+  T nan;
   std::int32_t* status;  // items without a fit are left alone
   T* weights;
   T* means;
@@ -120,6 +122,10 @@ struct PolishItem {
     t.row = problem.densities + item * problem.count;
     t.offset = problem.offsets != nullptr ? static_cast<double>(problem.offsets[item]) : 0.0;
     const index_t n = problem.count;
+    if (n < 3) {
+      t.status = Status::too_short;
+      return t;
+    }
     const double origin = point(t, n / 2);
     Sums sums;
     index_t i = 0;
@@ -133,16 +139,22 @@ struct PolishItem {
     const double mass = Sums::total(sums.mass), shift = Sums::total(sums.first) / mass;
     const double spread = Sums::total(sums.second) / mass - shift * shift;
     t.status = !is_finite(mass) || !is_finite(Sums::total(sums.negative)) ? Status::non_finite
-               : !(mass > 0.0)                                            ? Status::zero_mass
-               : Sums::total(sums.negative) > 1e-6 * mass                 ? Status::negative_mass
-                                                                          : Status::ok;
+               : !(Sums::total(sums.negative) <= problem.negative_tolerance * mass) ? Status::negative_mass
+               : !(mass > 1e-12) ? Status::zero_mass
+                                 : Status::ok;
     if (t.status != Status::ok) return t;
-    const double local = width(n / 2);
-    t.mean = origin + shift;
-    t.inverse_deviation = 1.0 / sqrt(larger(spread, local * local / 12.0));
-    t.density_scale = 1.0 / (mass * t.inverse_deviation);
     T top = T(0);
     for (index_t at = 0; at < n; ++at) top = larger(top, t.row[at]);
+    // All mass in one cell still has the width of the cell.
+    double cell = problem.spacing;
+    if (problem.points != nullptr) {
+      index_t peak = 0;
+      while (t.row[peak] < top) ++peak;
+      cell = width(peak);
+    }
+    t.mean = origin + shift;
+    t.inverse_deviation = 1.0 / sqrt(larger(spread, cell * cell / 12.0));
+    t.density_scale = 1.0 / (mass * t.inverse_deviation);
     const T least = top * T(1e-7);
     t.begin = 0;
     t.end = n;
@@ -198,14 +210,14 @@ struct PolishItem {
     const int n = static_cast<int>(smaller<index_t>(points_per_chunk, t.end - begin));
     const int padded = (n + lanes - 1) / lanes * lanes;
     w.padded = padded;
-    const T scale = static_cast<T>(t.density_scale);
     if (problem.points == nullptr) {
       const T start = standard(t, begin), step = static_cast<T>(problem.spacing * t.inverse_deviation);
       for (int i = 0; i < n; ++i) w.z[i] = start + step * static_cast<T>(i);
     } else {
       for (int i = 0; i < n; ++i) w.z[i] = standard(t, begin + i);
     }
-    for (int i = 0; i < n; ++i) w.f[i] = larger(t.row[begin + i], T(0)) * scale;
+    for (int i = 0; i < n; ++i) 
+      w.f[i] = static_cast<T>(static_cast<double>(larger(t.row[begin + i], T(0))) * t.density_scale);
     // No component reaches the points that fill the last lanes.
     for (int i = n; i < padded; ++i) {
       w.z[i] = T(1e6);
@@ -222,10 +234,11 @@ struct PolishItem {
         const T q = (w.z[i] - m) * s;
         const T square = q * q;
         // Beyond twelve deviations a component is nothing; its products must not be subnormal numbers.
-        const T value = square < T(144) ? c * exp(T(-0.5) * smaller(square, T(144))) : T(0);
+        const T bounded = smaller(square, T(144));
+        const T value = square < T(144) ? c * exp(T(-0.5) * bounded) : T(0);
         share[i] = value;
         by_mean[i] = value * q * s;
-        by_deviation[i] = value * (square - T(1));
+        by_deviation[i] = value * (bounded - T(1));
         w.g[i] += value;
       }
     }
@@ -365,6 +378,7 @@ struct PolishItem {
     if (power > 2) {
       norm = {power, now.largest > T(0) ? T(1) / now.largest : T(1)};
       now = evaluate(t, p, norm, w);
+      ++evaluated;
     }
     T damping = problem.damping, growth = T(2), top = T(0);
     bool moved = true;
@@ -420,36 +434,57 @@ struct PolishItem {
         if (!(damping < T(1e4))) return true;
       }
     }
-    return false;
+    return !(now.largest > problem.tolerance);
+  }
+
+  /// Whether a start is a mixture: finite, of non-negative weights and positive deviations.
+  KOLMO_HD bool is_mixture(index_t offset) const {
+    double total = 0.0;
+    for (int k = 0; k < problem.components; ++k) {
+      const T weight = problem.weights[offset + k], deviation = problem.deviations[offset + k];
+      if (!is_finite(weight) || !is_finite(problem.means[offset + k]) || !is_finite(deviation)) return false;
+      if (!(weight >= T(0)) || !(deviation > T(0))) return false;
+      total += static_cast<double>(weight);
+    }
+    return total > 0.0;
+  }
+
+  KOLMO_HD void reject(index_t item, Status status) const {
+    problem.status[item] = static_cast<std::int32_t>(status);
+    problem.largest_error[item] = problem.relative_error[item] = problem.nan;
+  }
+
+  KOLMO_HD void report(index_t item, const Target& t, const Evaluation& e, int evaluated, Status status) const {
+    problem.largest_error[item] = static_cast<T>(static_cast<double>(e.largest) * t.inverse_deviation);
+    problem.relative_error[item] = e.largest;
+    problem.evaluated[item] = evaluated;
+    problem.status[item] = static_cast<std::int32_t>(status);
   }
 
   KOLMO_HD void operator()(index_t item) const {
     problem.evaluated[item] = 0;
-    problem.largest_error[item] = problem.relative_error[item] = T(0);
-    if (!is_valid(static_cast<Status>(problem.status[item]))) return;
+    const Status given = static_cast<Status>(problem.status[item]);
+    if (!is_valid(given)) return reject(item, given);
     const int components = problem.components;
     const index_t offset = item * components;
     const Target t = examine(item);
-    if (t.status != Status::ok) {
-      problem.status[item] = static_cast<std::int32_t>(t.status);
-      return;
-    }
+    if (t.status != Status::ok) return reject(item, t.status);
+    if (!is_mixture(offset)) return reject(item, Status::broken_fit);
     Parameters p;
     for (int k = 0; k < components; ++k) {
-      p.value[k] = log(larger(problem.weights[offset + k], T(1e-7)));
-      p.value[components + k] =
-          static_cast<T>((static_cast<double>(problem.means[offset + k]) - t.mean) * t.inverse_deviation);
-      p.value[2 * components + k] =
-          log(static_cast<T>(static_cast<double>(problem.deviations[offset + k]) * t.inverse_deviation));
+      // Within the range of T; `bound` brings them nearer.
+      const double far = 1e15, mean = (static_cast<double>(problem.means[offset + k]) - t.mean) * t.inverse_deviation;
+      const double deviation = static_cast<double>(problem.deviations[offset + k]) * t.inverse_deviation;
+      p.value[k] = log(problem.weights[offset + k]);
+      p.value[components + k] = static_cast<T>(larger(-far, smaller(far, mean)));
+      p.value[2 * components + k] = static_cast<T>(log(larger(1.0 / far, smaller(far, deviation))));
     }
-    bound(t, p);
+    if (problem.evaluations > 0) bound(t, p);
     Workspace w;
     Evaluation now = evaluate(t, p, Norm{}, w);
     int evaluated = 1;
-    if (!is_finite(now.cost)) {
-      problem.status[item] = static_cast<std::int32_t>(Status::broken_fit);
-      return;
-    }
+    if (!is_finite(now.cost)) return reject(item, Status::broken_fit);
+    if (problem.evaluations < 1) return report(item, t, now, evaluated, given);
     const bool settled = descend(t, p, now, 2, problem.evaluations - 1, evaluated, w);
     if (problem.minimax > 0)
       for (int power = 4; power <= 16; power *= 2) {
@@ -471,10 +506,7 @@ struct PolishItem {
       problem.deviations[offset + k] = static_cast<T>(static_cast<double>(exp(p.value[2 * components + k])) * deviation);
     }
     sort_by_mean(problem.weights + offset, problem.means + offset, problem.deviations + offset, components);
-    problem.largest_error[item] = static_cast<T>(static_cast<double>(now.largest) * t.inverse_deviation);
-    problem.relative_error[item] = now.largest;
-    problem.evaluated[item] = evaluated;
-    problem.status[item] = static_cast<std::int32_t>(settled ? Status::ok : Status::iteration_limit);
+    report(item, t, now, evaluated, settled ? Status::ok : Status::iteration_limit);
   }
 };
 
