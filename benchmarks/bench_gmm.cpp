@@ -1,12 +1,16 @@
 // Mixture fitting on one thread: the learned fitter (LAMF) at the sizes of its model card, its parts, its training
-// step, expectation-maximisation and the generator of training densities. Times are per density in the column
-// per_item_us. Weights are starting values; times do not depend on them. benchmarks/peers/lamf_torch.py times the same
-// network in PyTorch.
+// step, the default fit with its polish, expectation-maximisation and the generator of training densities. Times are
+// per density in the column per_item_us. Weights are starting values, as times do not depend on them; the default fit
+// has those of the shipped model. benchmarks/peers/lamf_torch.py times the same network in PyTorch.
+
+#include <filesystem>
 
 #include <kolmo/gmm/em.hpp>
 #include <kolmo/gmm/lamf.hpp>
+#include <kolmo/gmm/lamf_fit.hpp>
 #include <kolmo/gmm/lamf_train.hpp>
 #include <kolmo/gmm/metrics.hpp>
+#include <kolmo/gmm/polish.hpp>
 #include <kolmo/gmm/v5.hpp>
 #include <kolmo/optim/adam.hpp>
 #include <kolmo/optim/train.hpp>
@@ -114,6 +118,82 @@ void add_forward(index_t batch) {
   });
 }
 
+/// The model that ships with the examples; where it is not found, an untrained one of its sizes.
+gmm::Lamf<Host> shipped_model() {
+  const std::filesystem::path path = std::filesystem::path(KOLMO_EXAMPLES) / "models" / "lamf_v5.safetensors";
+  if (std::filesystem::exists(path)) return gmm::load_lamf<Host>(path);
+  gmm::LamfOptions options;
+  options.iterations = 4;
+  options.init_width = 128;
+  options.refine_width = 64;
+  gmm::Lamf<Host> model(options);
+  init(Key{5}, model);
+  return model;
+}
+
+/// What a user gets without any option: preparation, the shipped network, the polish of up to 8 evaluations and,
+/// rarely, a refit by EM; the same without the polish; and one evaluation of the polish, which is what another one
+/// adds. Here times depend on the weights, as they decide how much there is to polish. Batches of one take their
+/// densities in turn.
+void add_default_fit(index_t batch) {
+  const std::string name = "default_fit/batch_" + std::to_string(batch) + "/";
+  constexpr index_t count = 256;
+  const auto parts = [=] {
+    const auto set = gmm::make_v5<Host>(Key{2}, count);
+    std::vector<gmm::DensitySet<Host>> result;
+    for (index_t begin = 0; begin < count; begin += batch) {
+      gmm::DensitySet<Host> part = set;
+      part.densities = kolmo::slice(set.densities, 0, begin, begin + batch).contiguous();
+      part.offsets = kolmo::slice(set.offsets, 0, begin, begin + batch).contiguous();
+      result.push_back(part);
+    }
+    return result;
+  };
+  const auto add = [=](const std::string& what, const gmm::FitOptions& options) {
+    measure::add(name + what, [=](benchmark::State& state) {
+      const auto model = shipped_model();
+      const auto sets = parts();
+      double total = 0;
+      for (const auto& set : sets) {
+        gmm::FitOptions measured = options;
+        measured.measures = true;
+        total += gmm::summarize(gmm::fit(model, set.densities, set.grid, measured, set.offsets).measures->density_error)
+                     .mean;
+      }
+      compare(state, Work{.items = static_cast<double>(count)}, [&] {
+        for (const auto& set : sets)
+          benchmark::DoNotOptimize(gmm::fit(model, set.densities, set.grid, options, set.offsets).status.data());
+      });
+      state.counters["mean_error"] = total / static_cast<double>(sets.size());
+    });
+  };
+  gmm::FitOptions alone, no_refit;
+  alone.polish = gmm::PolishOptions{.evaluations = 0};
+  no_refit.refit_above = 0;
+  add("all", {});
+  add("without_refit", no_refit);
+  add("without_polish", alone);
+}
+
+/// `evaluations` of the polish, none of which may end it, from the network's fit.
+template <class T>
+void add_polish(const std::string& scalar, int evaluations) {
+  using V = kolmo::Tensor<T, kolmo::Cpu>;
+  measure::add("polish/" + scalar + "/" + std::to_string(evaluations) + "_evaluations", [=](benchmark::State& state) {
+    constexpr index_t batch = 256;
+    const auto set = gmm::make_v5<V>(Key{2}, batch);
+    const auto prepared = gmm::preprocess(set.densities, set.grid, {}, set.offsets);
+    gmm::EmOptions em;
+    em.max_iterations = 6;
+    const auto start = gmm::to_input_units(gmm::fit_em(prepared.masses, prepared.points, em).mixture, prepared);
+    const gmm::PolishOptions options{.evaluations = evaluations, .tolerance = 0, .gain = 0};
+    compare(state, Work{.items = batch}, [&] {
+      benchmark::DoNotOptimize(
+          gmm::polish(set.densities, set.grid, start, options, std::optional<V>(set.offsets)).status.data());
+    });
+  });
+}
+
 /// One step of the recipe of the model card: gradient of a batch of 64 in two parts, and AdamW.
 void add_training(int threads, gmm::Supervision supervision, const std::string& name) {
   measure::add("lamf/train_step/" + name + "/threads_" + std::to_string(threads), [=](benchmark::State& state) {
@@ -207,6 +287,12 @@ void add_generator() {
 int main(int argc, char** argv) {
   add_forward(1);
   add_forward(256);
+  add_default_fit(1);
+  add_default_fit(256);
+  for (const int evaluations : {1, 2, 8}) {
+    add_polish<float>("float", evaluations);
+    add_polish<double>("double", evaluations);
+  }
   for (const int threads : {1, 2}) {
     add_training(threads, gmm::Supervision::final_only, "final_only");
     add_training(threads, gmm::Supervision::linear, "deep_supervision");

@@ -265,10 +265,14 @@ io::Figure draw(const std::vector<Row>& rows) {
     const double x[] = {rows[i].v5.microseconds}, y[] = {mean_of(rows[i].v5.density)};
     plane.scatter(x, y, {"", io::palette_colour(i), 9, 1});
     plane.note(x[0] * 1.12, y[0], rows[i].method.name);
-    std::vector<double> errors = rows[i].v5.density, share;
+    // Missing fits are in the number of densities, not among the errors.
+    const std::size_t count = rows[i].v5.density.size();
+    std::vector<double> errors, share;
+    for (const double error : rows[i].v5.density)
+      if (error == error) errors.push_back(error);
     std::sort(errors.begin(), errors.end());
     for (std::size_t r = 0; r < errors.size(); ++r)
-      share.push_back(static_cast<double>(r + 1) / static_cast<double>(errors.size()));
+      share.push_back(static_cast<double>(r + 1) / static_cast<double>(count));
     curves.line(errors, share, {rows[i].method.name, io::palette_colour(i), 1.6,
                                 i < 8    ? io::Dash::solid
                                 : i < 16 ? io::Dash::dashed

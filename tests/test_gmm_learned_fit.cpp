@@ -216,7 +216,8 @@ TEST_CASE("a model of any number of components, on few points and many, fits", "
     for (const index_t n : {3, 4, 20, 96, 700}) {
       const Grid grid{-4.0, 6.0, n};
       CAPTURE(components, n);
-      const auto report = fit(model, sampled<F>([](double z) { return reference_maximum().density(z); }, grid), grid, measured());
+      const auto report =
+          fit(model, sampled<F>([](double z) { return reference_maximum().density(z); }, grid), grid, measured());
       CHECK(is_valid(report.statuses()[0]));
       CHECK(report.mixture.components() == components);
       CHECK(all_finite(report.mixture.means));
@@ -267,8 +268,7 @@ TEST_CASE("G-23: threads with models of different depth agree with serial fits",
   for (const index_t t : depths) serial.push_back(fit(model.with_iterations(t), set.densities, set.grid));
   std::vector<std::thread> workers;
   for (std::size_t i = 0; i < 2; ++i)
-    workers.emplace_back(
-        [&, i] { parallel[i] = fit(model.with_iterations(depths[i]), set.densities, set.grid); });
+    workers.emplace_back([&, i] { parallel[i] = fit(model.with_iterations(depths[i]), set.densities, set.grid); });
   for (auto& worker : workers) worker.join();
   for (std::size_t i = 0; i < 2; ++i)
     for (index_t b = 0; b < 60; ++b) REQUIRE(same_row(parallel[i], serial[i], b));

@@ -18,9 +18,9 @@ namespace {
 Lamf<F> shipped() { return io::load_model<Lamf<F>>(std::string(KOLMO_EXAMPLES) + "/models/lamf_v5.safetensors"); }
 
 void report(const char* name, const LamfScores& s) {
-  UNSCOPED_INFO(name << ": mean " << s.density_error << ", median " << s.median_error << ", below 0.01 " << s.share_below
-                     << ", largest " << s.largest_error << ", distribution " << s.distribution_error << ", KL "
-                     << s.divergence);
+  UNSCOPED_INFO(name << ": mean " << s.density_error << ", median " << s.median_error << ", below 0.01 "
+                     << s.share_below << ", largest " << s.largest_error << ", distribution " << s.distribution_error
+                     << ", KL " << s.divergence);
 }
 
 /// What a user gets without any option, against the densities on their own grid.

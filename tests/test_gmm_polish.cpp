@@ -92,9 +92,9 @@ TEST_CASE("the fit moves with the density and scales with its unit", "[gmm][poli
   const auto plain = polish(sample.set.densities, grid, sample.start);
   const double unit = 64.0, shift = 512.0;  // exact in binary: only the arithmetic within differs
   const Grid moved{grid.first * unit + shift, grid.last * unit + shift, grid.points};
-  const auto there = polish(sample.set.densities * 0.25, moved,
-                            Mixture<Double>{sample.start.weights, sample.start.means * unit + shift,
-                                            sample.start.deviations * unit});
+  const auto there =
+      polish(sample.set.densities * 0.25, moved,
+             Mixture<Double>{sample.start.weights, sample.start.means * unit + shift, sample.start.deviations * unit});
   CHECK(largest_difference(there.mixture.weights, plain.mixture.weights) < 1e-10);
   CHECK(largest_difference((there.mixture.means - shift) / unit, plain.mixture.means) < 1e-10);
   CHECK(largest_difference(there.mixture.deviations / unit, plain.mixture.deviations) < 1e-10);
@@ -102,9 +102,9 @@ TEST_CASE("the fit moves with the density and scales with its unit", "[gmm][poli
   CHECK(largest_difference(there.largest_error * unit, plain.largest_error) < 1e-12);
 
   const Double offsets = Double::full(Shape{30}, 3.0);
-  const auto offset = polish(sample.set.densities, grid,
-                             Mixture<Double>{sample.start.weights, sample.start.means + 3.0, sample.start.deviations},
-                             {}, offsets);
+  const auto offset =
+      polish(sample.set.densities, grid,
+             Mixture<Double>{sample.start.weights, sample.start.means + 3.0, sample.start.deviations}, {}, offsets);
   CHECK(largest_difference(offset.mixture.means - 3.0, plain.mixture.means) < 1e-10);
 }
 
@@ -150,8 +150,8 @@ TEST_CASE("steps toward the minimax fit lower the largest error", "[gmm][polish]
     total_after += after[i];
   }
   CHECK(total_after < 0.8 * total_before);
-  CHECK(largest_difference(b.largest_error,
-                           evaluate(sample.set.densities, sample.set.grid, b.mixture).density_error) < 1e-7);
+  CHECK(largest_difference(b.largest_error, evaluate(sample.set.densities, sample.set.grid, b.mixture).density_error) <
+        1e-7);
 }
 
 TEST_CASE("a row has the same bits alone, in a batch, for any number of threads and on a device", "[gmm][polish]") {
@@ -166,11 +166,11 @@ TEST_CASE("a row has the same bits alone, in a batch, for any number of threads 
   }
   threads::set_count(before);
   const Shape one{1, 5};
-  const auto alone = polish(row_of(sample.set.densities, 20), grid,
-                            Mixture<Double>{row_of(sample.start.weights, 20).reshaped(one),
-                                            row_of(sample.start.means, 20).reshaped(one),
-                                            row_of(sample.start.deviations, 20).reshaped(one)},
-                            options);
+  const auto alone = polish(
+      row_of(sample.set.densities, 20), grid,
+      Mixture<Double>{row_of(sample.start.weights, 20).reshaped(one), row_of(sample.start.means, 20).reshaped(one),
+                      row_of(sample.start.deviations, 20).reshaped(one)},
+      options);
   CHECK(alone.mixture.means.to_vector() == row_of(report.mixture.means, 20).to_vector());
 
   using Device = Tensor<double, FakeDevice>;

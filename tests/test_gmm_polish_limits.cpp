@@ -9,8 +9,8 @@
 
 using namespace kolmo_test;
 
-TEMPLATE_TEST_CASE("weights sum to one, means lie among the points, deviations above the floor", "[gmm][polish]",
-                   float, double) {
+TEMPLATE_TEST_CASE("weights sum to one, means lie among the points, deviations above the floor", "[gmm][polish]", float,
+                   double) {
   using V = Tensor<TestType, Cpu>;
   const double digits = std::is_same_v<TestType, double> ? 1e-12 : 1e-5;
   const auto within = [&](const PolishReport<V>& report, const Grid& grid) {
@@ -81,8 +81,8 @@ TEST_CASE("G-01, G-25: bad rows get a status and keep their start; their neighbo
   CHECK(report.statuses() == std::vector{Status::ok, Status::non_finite, Status::non_finite, Status::zero_mass,
                                          Status::negative_mass, broken, broken, broken, broken, broken, broken,
                                          Status::outside_grid, Status::ok});
-  const auto alone = polish(Double::from(good), grid, mixture_of<Double>({0.5, 0.5}, {-1, 1}, {1, 1}),
-                            {.evaluations = 30});
+  const auto alone =
+      polish(Double::from(good), grid, mixture_of<Double>({0.5, 0.5}, {-1, 1}, {1, 1}), {.evaluations = 30});
   for (index_t b = 0; b < 13; ++b) {
     CAPTURE(b);
     const bool fitted = b == 0 || b == 12;
@@ -118,7 +118,9 @@ TEST_CASE("the polish says what it cannot do", "[gmm][polish]") {
   refused({.floor_in_spacings = 0.0});
   refused({.floor_in_spacings = INFINITY});
   refused({.negative_tolerance = nan});
-  const auto many = [](index_t k) { return Mixture<Double>{Double::ones({1, k}), Double::ones({1, k}), Double::ones({1, k})}; };
+  const auto many = [](index_t k) {
+    return Mixture<Double>{Double::ones({1, k}), Double::ones({1, k}), Double::ones({1, k})};
+  };
   CHECK_THROWS_WITH(polish(f, grid, many(33)), contains("1 to 32, given 33"));
   CHECK_THROWS_AS(polish(f, grid, many(0)), ArgumentError);
   CHECK_THROWS_AS(polish(repeated(f, 2), grid, beside<Double>), ShapeError);

@@ -49,9 +49,7 @@ struct ScatterRows {
   T* to;
   const std::int64_t* rows;
   index_t components;
-  KOLMO_HD void operator()(index_t i) const {
-    to[rows[i / components] * components + i % components] = from[i];
-  }
+  KOLMO_HD void operator()(index_t i) const { to[rows[i / components] * components + i % components] = from[i]; }
 };
 
 /// Fits again, by EM and a long polish, rows that are broken or whose relative error exceeds options.refit_above, and
@@ -112,7 +110,8 @@ void refit(FitReport<V>& report, const V& relative_error, const V& given, const 
   const auto second_iterations = second.iterations.to_vector();
   for (std::size_t i = 0; i < better.size(); ++i) {
     status.push_back(static_cast<std::int32_t>(Status::ok));
-    warnings.push_back(old_warnings[static_cast<std::size_t>(better[i])] | static_cast<std::int32_t>(Warning::refitted));
+    warnings.push_back(old_warnings[static_cast<std::size_t>(better[i])] |
+                       static_cast<std::int32_t>(Warning::refitted));
     iterations.push_back(second_iterations[static_cast<std::size_t>(from[i])]);
   }
   scatter_integers(report.status, status);

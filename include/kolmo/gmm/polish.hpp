@@ -43,10 +43,12 @@ struct PolishOptions {
 template <PlainTensor V>
 struct PolishReport {
   using Integers = Tensor<std::int32_t, typename V::Backend>;
-  Mixture<V> mixture;    ///< [batch, K], sorted by mean
-  Integers status;       ///< ok; iteration_limit when evaluations ended it; as given where it is not valid or without a polish
+  Mixture<V> mixture;  ///< [batch, K], sorted by mean
+  Integers
+      status;  ///< ok; iteration_limit when evaluations ended it; as given where it is not valid or without a polish
   Integers evaluations;  ///< evaluations made
-  V largest_error;   ///< max_i |f_i - g(z_i)| at the points that matter, in units of one over z; NaN where there is no fit
+  V largest_error;   ///< max_i |f_i - g(z_i)| at the points that matter, in units of one over z; NaN where there is no
+                     ///< fit
   V relative_error;  ///< the same times the standard deviation of the density; free of units
 
   std::vector<Status> statuses() const {

@@ -63,9 +63,9 @@ struct PolishItem {
     double offset, mean, inverse_deviation;
     double density_scale;  // of a value, to the density in standardised coordinates
     Status status;
-    index_t begin, end;    // points that matter: beyond, the density vanishes
-    T first, last;         // of these points
-    T lowest;              // log deviation floor when equally spaced
+    index_t begin, end;  // points that matter: beyond, the density vanishes
+    T first, last;       // of these points
+    T lowest;            // log deviation floor when equally spaced
   };
 
   struct Evaluation {
@@ -81,7 +81,7 @@ struct PolishItem {
 
   /// Derivatives and residuals at one chunk of points, and the Gauss-Newton matrix that is summed from them.
   struct Workspace {
-    alignas(64) T x[max_columns][points_per_chunk];        // by log weight, mean, log deviation; the residual
+    alignas(64) T x[max_columns][points_per_chunk];         // by log weight, mean, log deviation; the residual
     alignas(64) T weighted[max_columns][points_per_chunk];  // the same times the weights of the points
     alignas(64) T z[points_per_chunk], f[points_per_chunk], g[points_per_chunk];
     T matrix[max_columns][row_length];  // lower triangle of J^T W J; row 3K holds the gradient J^T W r
@@ -91,7 +91,8 @@ struct PolishItem {
   };
 
   KOLMO_HD double point(const Target& target, index_t i) const {
-    const double z = problem.points != nullptr ? problem.points[i] : problem.first + problem.spacing * static_cast<double>(i);
+    const double z =
+        problem.points != nullptr ? problem.points[i] : problem.first + problem.spacing * static_cast<double>(i);
     return z + target.offset;
   }
   KOLMO_HD double width(index_t i) const {
@@ -133,15 +134,16 @@ struct PolishItem {
       sums.add(0, static_cast<double>(t.row[0]), 0.5 * problem.spacing, point(t, 0) - origin);
       for (i = 1; i + Sums::width < n; i += Sums::width)
         for (int j = 0; j < Sums::width; ++j)
-          sums.add(j, static_cast<double>(t.row[i + j]), problem.spacing, problem.spacing * static_cast<double>(i + j - n / 2));
+          sums.add(j, static_cast<double>(t.row[i + j]), problem.spacing,
+                   problem.spacing * static_cast<double>(i + j - n / 2));
     }
     for (; i < n; ++i) sums.add(0, static_cast<double>(t.row[i]), width(i), point(t, i) - origin);
     const double mass = Sums::total(sums.mass), shift = Sums::total(sums.first) / mass;
     const double spread = Sums::total(sums.second) / mass - shift * shift;
-    t.status = !is_finite(mass) || !is_finite(Sums::total(sums.negative)) ? Status::non_finite
+    t.status = !is_finite(mass) || !is_finite(Sums::total(sums.negative))           ? Status::non_finite
                : !(Sums::total(sums.negative) <= problem.negative_tolerance * mass) ? Status::negative_mass
-               : !(mass > 1e-12) ? Status::zero_mass
-                                 : Status::ok;
+               : !(mass > 1e-12)                                                    ? Status::zero_mass
+                                                                                    : Status::ok;
     if (t.status != Status::ok) return t;
     T top = T(0);
     for (index_t at = 0; at < n; ++at) top = larger(top, t.row[at]);
@@ -185,7 +187,8 @@ struct PolishItem {
       else
         high = middle;
     }
-    return log(static_cast<T>(problem.floor_in_spacings * (problem.points[high] - problem.points[low]) * t.inverse_deviation));
+    return log(
+        static_cast<T>(problem.floor_in_spacings * (problem.points[high] - problem.points[low]) * t.inverse_deviation));
   }
 
   /// Constants of the components.
@@ -216,7 +219,7 @@ struct PolishItem {
     } else {
       for (int i = 0; i < n; ++i) w.z[i] = standard(t, begin + i);
     }
-    for (int i = 0; i < n; ++i) 
+    for (int i = 0; i < n; ++i)
       w.f[i] = static_cast<T>(static_cast<double>(larger(t.row[begin + i], T(0))) * t.density_scale);
     // No component reaches the points that fill the last lanes.
     for (int i = n; i < padded; ++i) {
@@ -314,7 +317,7 @@ struct PolishItem {
         for (int a = 0; a < columns; ++a)
           for (int i = 0; i < w.padded; ++i) w.weighted[a][i] = w.x[a][i] * w.g[i];
       }
-      const T (*weighted)[points_per_chunk] = norm.power > 2 ? w.weighted : w.x;
+      const T(*weighted)[points_per_chunk] = norm.power > 2 ? w.weighted : w.x;
       for (int a = 0; a < columns; a += 4)
         for (int b = 0; b < a + 4; b += 2) add_block(w, weighted, a, b);
     }
@@ -503,7 +506,8 @@ struct PolishItem {
     for (int k = 0; k < components; ++k) {
       problem.weights[offset + k] = exp(p.value[k]) / total;
       problem.means[offset + k] = static_cast<T>(t.mean + static_cast<double>(p.value[components + k]) * deviation);
-      problem.deviations[offset + k] = static_cast<T>(static_cast<double>(exp(p.value[2 * components + k])) * deviation);
+      problem.deviations[offset + k] =
+          static_cast<T>(static_cast<double>(exp(p.value[2 * components + k])) * deviation);
     }
     sort_by_mean(problem.weights + offset, problem.means + offset, problem.deviations + offset, components);
     report(item, t, now, evaluated, settled ? Status::ok : Status::iteration_limit);
