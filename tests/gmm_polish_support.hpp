@@ -19,10 +19,14 @@ template <class V>
 using Integers = typename PolishReport<V>::Integers;
 
 template <class V>
-Mixture<V> mixture_of(const std::vector<typename V::Scalar>& weights, const std::vector<typename V::Scalar>& means,
-                      const std::vector<typename V::Scalar>& deviations, index_t batch = 1) {
-  const Shape shape{batch, static_cast<index_t>(weights.size()) / batch};
-  return {V::from(weights, shape), V::from(means, shape), V::from(deviations, shape)};
+Mixture<V> mixture_of(const std::vector<double>& weights, const std::vector<double>& means,
+                      const std::vector<double>& deviations, index_t batch = 1) {
+  const auto rows = [&](const std::vector<double>& x) {
+    std::vector<typename V::Scalar> values;
+    for (const double v : x) values.push_back(static_cast<typename V::Scalar>(v));
+    return V::from(values, Shape{batch, static_cast<index_t>(x.size()) / batch});
+  };
+  return {rows(weights), rows(means), rows(deviations)};
 }
 
 /// Three normals and a start beside them.

@@ -35,7 +35,7 @@ TEMPLATE_TEST_CASE("weights sum to one, means lie among the points, deviations a
            sample.set.grid);
   }
   // One point with mass, at the border too; three points; starts that are far off, narrow or without weight.
-  const auto far = mixture_of<V>({0.0, 0.6, 0.4}, {-1e6f, 0.5, 1e6f}, {1e-6f, 1.0, 1e6f});
+  const auto far = mixture_of<V>({0.0, 0.6, 0.4}, {-1e6, 0.5, 1e6}, {1e-6, 1.0, 1e6});
   for (const index_t n : {3, 96, 400})
     for (const index_t peak : {index_t{0}, n / 2, n - 1}) {
       const Grid grid{-1.0, 2.0, n};
