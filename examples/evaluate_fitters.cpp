@@ -4,12 +4,12 @@
 // test: --count 48 --foreign 16 --slow 16 --output fitters.csv --picture fitters.svg
 // test: --count 40 --foreign 0 --methods em,lamf --picture fitters.png
 
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
 #include <functional>
 #include <optional>
-#include <unistd.h>
 
 #include <kolmo/gmm/hybrid_fit.hpp>
 #include <kolmo/gmm/lamf_fit.hpp>
@@ -75,7 +75,8 @@ Fit<Double> em_from(Model model, gmm::EmStartKind kind) {
     plain.polish = gmm::PolishOptions{.evaluations = 0};
     const auto start = gmm::fit(model, single(densities), grid, plain, std::optional<Single>(single(offsets)));
     gmm::EmGiven<Double> given;
-    given.mixture = gmm::Mixture<Double>{back(start.mixture.weights), back(start.mixture.means), back(start.mixture.deviations)};
+    given.mixture =
+        gmm::Mixture<Double>{back(start.mixture.weights), back(start.mixture.means), back(start.mixture.deviations)};
     gmm::EmOptions em{.components = static_cast<int>(model.options.components)};
     em.start = kind;
     return gmm::fit(em, densities, grid, given, {}, std::optional<Double>(offsets));
@@ -105,7 +106,10 @@ std::vector<Method> all_methods(const Arguments& arguments) {
       {"lamf_alone", "LAMF alone", fit_with<Single>(lamf, none), {}},
       {"mdn", "mixture density network and polish", fit_with<Single>(mdn), {}},
       {"mdn_alone", "mixture density network alone", fit_with<Single>(mdn, none), {}},
-      {"em", "EM, default: accelerated, tolerance 1e-7", {}, fit_with<Double>(gmm::EmOptions{.components = components})},
+      {"em",
+       "EM, default: accelerated, tolerance 1e-7",
+       {},
+       fit_with<Double>(gmm::EmOptions{.components = components})},
       {"em_polish", "EM, default, and polish", {}, fit_with<Double>(gmm::EmOptions{.components = components}, usual)},
       {"em_6", "EM, 6 iterations", {}, fit_with<Double>(em(6, 0, plain))},
       {"em_20", "EM, 20 iterations", {}, fit_with<Double>(em(20, 0, plain))},
@@ -229,8 +233,7 @@ std::string table_csv(const std::vector<Row>& rows, const TestSet& v5, const Tes
   for (const Row& row : rows) {
     add(row, row.v5, "V5", "all", [](std::size_t) { return true; });
     const char* strata[] = {"basic", "grid", "edge"};
-    for (int k = 0; k < 3; ++k)
-      add(row, row.v5, "V5", strata[k], [&](std::size_t b) { return v5.stratum[b] == k; });
+    for (int k = 0; k < 3; ++k) add(row, row.v5, "V5", strata[k], [&](std::size_t b) { return v5.stratum[b] == k; });
     add(row, row.v5, "V5", "resolved by the grid", [&](std::size_t b) { return v5.resolved(b); });
     add(row, row.v5, "V5", "not resolved by the grid", [&](std::size_t b) { return !v5.resolved(b); });
     add(row, row.v5, "V5", "not normal", [&](std::size_t b) { return !v5.gaussian[b]; });
@@ -273,11 +276,12 @@ io::Figure draw(const std::vector<Row>& rows) {
     std::sort(errors.begin(), errors.end());
     for (std::size_t r = 0; r < errors.size(); ++r)
       share.push_back(static_cast<double>(r + 1) / static_cast<double>(count));
-    curves.line(errors, share, {rows[i].method.name, io::palette_colour(i), 1.6,
-                                i < 8    ? io::Dash::solid
-                                : i < 16 ? io::Dash::dashed
-                                         : io::Dash::dotted,
-                                1});
+    curves.line(errors, share,
+                {rows[i].method.name, io::palette_colour(i), 1.6,
+                 i < 8    ? io::Dash::solid
+                 : i < 16 ? io::Dash::dashed
+                          : io::Dash::dotted,
+                 1});
   }
   plane.x.range(3, 1e5);
   return figure;
@@ -300,10 +304,11 @@ int run(const Arguments& arguments) {
   std::optional<TestSet> foreign;
   if (arguments.foreign > 0) foreign = foreign_test_set(kolmo::Key{arguments.seed + 5}, arguments.foreign);
   kolmo::threads::set_count(1);
-  std::printf("%lld densities of the V5 law, %lld of other families; slow methods on %lld. Errors are means of the largest\n"
-              "density error at the points unless said otherwise; resolved: by the grid; times in microseconds.\n\n",
-              static_cast<long long>(arguments.count), static_cast<long long>(arguments.foreign),
-              static_cast<long long>(arguments.slow));
+  std::printf(
+      "%lld densities of the V5 law, %lld of other families; slow methods on %lld. Errors are means of the largest\n"
+      "density error at the points unless said otherwise; resolved: by the grid; times in microseconds.\n\n",
+      static_cast<long long>(arguments.count), static_cast<long long>(arguments.foreign),
+      static_cast<long long>(arguments.slow));
   std::printf("%-13s %8s %8s %7s %6s %8s | %8s %8s | %8s %8s | %8s | %8s %8s |\n", "method", "mean", "median", "95 %",
               "max", "< 0.01", "CDF", "resolved", "resolved", "between", "foreign", "batch", "single");
   std::vector<Row> rows;
@@ -346,7 +351,8 @@ int main(int argc, char** argv) {
   app.add_option("--model", arguments.model, "LAMF; the one that ships with kolmo by default");
   app.add_option("--mdn", arguments.mdn, "mixture density network; likewise");
   app.add_option("--output", arguments.output, "CSV file with all figures, by stratum and family");
-  app.add_option("--picture", arguments.picture, "accuracy against time, and the distribution of the errors: svg or png");
+  app.add_option("--picture", arguments.picture,
+                 "accuracy against time, and the distribution of the errors: svg or png");
   app.add_flag("--quiet", arguments.quiet, "no progress");
   return run_program(app, "evaluate_fitters", argc, argv, [&] { return run(arguments); });
 }

@@ -1,5 +1,5 @@
-// Fits Gaussian mixtures to densities in a CSV file, by any fitter of the library; the learned one (LAMF) with a polish is
-// the default.
+// Fits Gaussian mixtures to densities in a CSV file, by any fitter of the library; the learned one (LAMF) with a polish
+// is the default.
 //
 // test: --input @examples@/data/densities.csv --range -15 15 --output fits.csv --picture fits.svg
 // test: --input @examples@/data/densities.csv --range -15 15 --method em --components 3 --picture fits.png --threads 2
@@ -92,8 +92,8 @@ void check_target(const std::string& option, const std::string& path, const Argu
   if (fs::is_directory(path, ignored)) throw IoError("cannot write " + path + ": it is a folder");
 }
 
-/// Fits all rows without a problem, `block` at a time, by fit(densities, points). Blocks are spread over the threads and
-/// timed one by one.
+/// Fits all rows without a problem, `block` at a time, by fit(densities, points). Blocks are spread over the threads
+/// and timed one by one.
 template <class V, class Fit>
 void fit_rows(const Fit& fit, const Problem& problem, std::size_t block, std::vector<FittedRow>& rows,
               bool lean = false) {
@@ -149,7 +149,8 @@ void fit_rows(const Fit& fit, const Problem& problem, std::size_t block, std::ve
       double area = 0;
       for (std::size_t j = 0; j < n; ++j) {
         row.density[j] = std::max(row.density[j], 0.0);
-        area += row.density[j] * gmm::trapezoid_weight(problem.points.data(), static_cast<index_t>(n), static_cast<index_t>(j));
+        area += row.density[j] *
+                gmm::trapezoid_weight(problem.points.data(), static_cast<index_t>(n), static_cast<index_t>(j));
       }
       for (double& f : row.density) f /= area;
     }
@@ -227,11 +228,11 @@ void print_summary(const Arguments& arguments, const std::vector<FittedRow>& row
         arguments.output.empty() ? "; --output FITS.csv writes all" : (", all of them in " + arguments.output).c_str());
   const double n = static_cast<double>(fits);
   if (fits > 0)
-    std::printf("\n%zu %s, %s%zu components, %s: mean L-inf error %s (largest %s, %s), mean CDF error %s, %s us a fit\n",
-                fits, fits == 1 ? "density" : "densities", arguments.method == "lp" ? "at most " : "", components,
-                arguments.method.c_str(),
-                io::to_text(error / n, 3).c_str(), io::to_text(worst->density_error, 3).c_str(), worst->id.c_str(),
-                io::to_text(distribution / n, 3).c_str(), io::to_text(time / n, 3).c_str());
+    std::printf(
+        "\n%zu %s, %s%zu components, %s: mean L-inf error %s (largest %s, %s), mean CDF error %s, %s us a fit\n", fits,
+        fits == 1 ? "density" : "densities", arguments.method == "lp" ? "at most " : "", components,
+        arguments.method.c_str(), io::to_text(error / n, 3).c_str(), io::to_text(worst->density_error, 3).c_str(),
+        worst->id.c_str(), io::to_text(distribution / n, 3).c_str(), io::to_text(time / n, 3).c_str());
   if (!arguments.output.empty()) std::printf("Fits: %s\n", arguments.output.c_str());
 }
 
@@ -243,7 +244,8 @@ Problem read_problem(const Arguments& arguments, std::size_t points) {
     low = arguments.range[0];
     high = arguments.range[1];
     if (!(high - low > 0.0) || !(high - low < 1e300))
-      throw ArgumentError("--range: expected finite MIN < MAX, given " + io::to_text(low) + " and " + io::to_text(high));
+      throw ArgumentError("--range: expected finite MIN < MAX, given " + io::to_text(low) + " and " +
+                          io::to_text(high));
     for (std::size_t i = 0; i < points; ++i)
       problem.points.push_back(low + (high - low) * static_cast<double>(i) / static_cast<double>(points - 1));
   } else {
@@ -266,8 +268,9 @@ Problem read_problem(const Arguments& arguments, std::size_t points) {
   for (std::size_t i = 1; i < points; ++i) spacing = std::min(spacing, problem.points[i] - problem.points[i - 1]);
   if (!(spacing > 16 * std::numeric_limits<double>::epsilon() * std::max(std::abs(low), std::abs(high))) ||
       !(spacing >= 1e-300))
-    throw ArgumentError("the points from " + io::to_text(low) + " to " + io::to_text(high) + " are too close together for " +
-                        std::to_string(points) + " different points; shift or scale the coordinates");
+    throw ArgumentError("the points from " + io::to_text(low) + " to " + io::to_text(high) +
+                        " are too close together for " + std::to_string(points) +
+                        " different points; shift or scale the coordinates");
   if (!arguments.points.empty())
     for (const double z : problem.points) problem.inner.push_back((z - problem.middle) / problem.half);
   return problem;
@@ -288,23 +291,25 @@ void check_components(const Arguments& arguments, const Model& model) {
   const index_t known = model.options.components;
   if (arguments.components > 0 && arguments.components != known)
     throw ArgumentError("--components " + std::to_string(arguments.components) + ", but the model " +
-                        (arguments.model.empty() ? "" : arguments.model + " ") + "fits " + std::to_string(known) + "; leave --components out, give another --model, or use --method em");
+                        (arguments.model.empty() ? "" : arguments.model + " ") + "fits " + std::to_string(known) +
+                        "; leave --components out, give another --model, or use --method em");
 }
 
 /// Fits by a network in float, 256 at a time; returns the number of components, as do the functions below.
 template <class Model>
-std::size_t fit_learned(const Model& model, const Arguments& arguments, const Problem& problem, std::vector<FittedRow>& rows) {
+std::size_t fit_learned(const Model& model, const Arguments& arguments, const Problem& problem,
+                        std::vector<FittedRow>& rows) {
   check_components(arguments, model);
   const gmm::FitOptions options = fit_options(arguments);
-  fit_rows<Single>([&](const Single& f, const auto& points) { return gmm::fit(model, f, points, options); }, problem, 256,
-                   rows);
+  fit_rows<Single>([&](const Single& f, const auto& points) { return gmm::fit(model, f, points, options); }, problem,
+                   256, rows);
   return static_cast<std::size_t>(model.options.components);
 }
 
 /// EM from the mixtures of a network.
 template <class Model>
 std::size_t fit_em_from(const Model& model, gmm::EmOptions em, const Arguments& arguments, const Problem& problem,
-                 std::vector<FittedRow>& rows) {
+                        std::vector<FittedRow>& rows) {
   check_components(arguments, model);
   em.components = static_cast<int>(model.options.components);
   gmm::FitOptions plain;
@@ -347,14 +352,16 @@ std::size_t fit_all(const Arguments& arguments, const Problem& problem, std::vec
   if (arguments.method == "hybrid") {
     gmm::HybridOptions hybrid;
     hybrid.em = em;
-    fit_rows<Double>([&](const Double& f, const auto& points) { return gmm::fit(hybrid, f, points, options); }, problem, 1,
-                     rows);
+    fit_rows<Double>([&](const Double& f, const auto& points) { return gmm::fit(hybrid, f, points, options); }, problem,
+                     1, rows);
     return static_cast<std::size_t>(components);
   }
   if (em.start == gmm::EmStartKind::lamf)
-    return fit_em_from(gmm::load_lamf<Single>(model_path(arguments, "lamf_v5.safetensors")), em, arguments, problem, rows);
+    return fit_em_from(gmm::load_lamf<Single>(model_path(arguments, "lamf_v5.safetensors")), em, arguments, problem,
+                       rows);
   if (em.start == gmm::EmStartKind::mdn)
-    return fit_em_from(gmm::load_mdn<Single>(model_path(arguments, "mdn_v5.safetensors")), em, arguments, problem, rows);
+    return fit_em_from(gmm::load_mdn<Single>(model_path(arguments, "mdn_v5.safetensors")), em, arguments, problem,
+                       rows);
   fit_rows<Double>([&](const Double& f, const auto& points) { return gmm::fit(em, f, points, options); }, problem, 1,
                    rows);
   return static_cast<std::size_t>(components);
@@ -374,7 +381,8 @@ void check_options(const Arguments& a) {
                         (a.init == "wqmi" ? "the two parts of a maximum" : "a mixture for every density") +
                         "); it is there from C++, see EmGiven");
   if (a.method == "lp" && (a.polish > 0 || a.minimax > 0))
-    throw ArgumentError("--polish and --minimax do not belong to --method lp; --method hybrid goes on with EM and a polish");
+    throw ArgumentError(
+        "--polish and --minimax do not belong to --method lp; --method hybrid goes on with EM and a polish");
   if (a.method == "lp" && a.components > 0)
     throw ArgumentError("--components does not belong to --method lp, which chooses their number; see --method hybrid");
   if (a.minimax > 0 && a.polish == 0) throw ArgumentError("--minimax follows a polish; leave --polish 0 out");
@@ -413,7 +421,8 @@ int run(Arguments arguments) {
                   figure.front().title.c_str());
     }
   }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw IoError("cannot write the table to the standard output");
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    throw IoError("cannot write the table to the standard output");
   if (bad == 0) return 0;
   std::fprintf(stderr, "%zu of %zu rows could not be fitted and are empty in the output\n", bad, rows.size());
   return bad_rows_exit;

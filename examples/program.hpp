@@ -1,6 +1,6 @@
 #pragma once
-// How a program of this folder begins and ends: arguments are read, work is done, and what goes wrong becomes one line on the
-// error output and an exit code.
+// How a program of this folder begins and ends: arguments are read, work is done, and what goes wrong becomes one line
+// on the error output and an exit code.
 
 #include <CLI/CLI.hpp>
 #include <cstdio>

@@ -253,7 +253,8 @@ TEST_CASE("wrong arguments end with 2, say what was given, and write nothing") {
       {"--input in.csv --range 0 10 --method em --components 0", "--components"},
       {"--input in.csv --range 0 10 --method em --components 33", "--components"},
       {"--input in.csv --range 0 10 --method em --threads 0", "--threads"},
-      {"--input in.csv --range 0 10 --method em --model model.safetensors", "--model belongs to the methods lamf and mdn"},
+      {"--input in.csv --range 0 10 --method em --model model.safetensors",
+       "--model belongs to the methods lamf and mdn"},
       {"--input in.csv --range 0 10 --method hybrid --init qmi", "--init and --starts belong to --method em"},
       {"--input in.csv --range 0 10 --method em --init wqmi", "--init wqmi needs more than a density"},
       {"--input in.csv --range 0 10 --method em --init best", "--init"},
@@ -289,8 +290,8 @@ TEST_CASE("densities at points of any spacing are fitted by every method") {
   fit_mixture.write("in.csv", text + "\n");
   fit_mixture.write("points.csv", points);
   for (const std::string method :
-       {"--method em --components 2", "--method hybrid --components 2 --polish 20", "--method em --components 2 --init kmeans",
-        "--model model.safetensors --polish 60"}) {
+       {"--method em --components 2", "--method hybrid --components 2 --polish 20",
+        "--method em --components 2 --init kmeans", "--model model.safetensors --polish 60"}) {
     const auto result = fit_mixture("--input in.csv --points points.csv --output fits.csv --picture fit.svg " + method);
     CAPTURE(method, result.err);
     REQUIRE(result.code == 0);
@@ -312,7 +313,8 @@ TEST_CASE("a polish makes a fit by EM exact where K normals can be") {
   }
   fit_mixture.write("in.csv", text + "\n");
   const auto error = [&](const std::string& arguments) {
-    REQUIRE(fit_mixture("--input in.csv --range 0 10 --method em --components 2 --output fits.csv " + arguments).code == 0);
+    REQUIRE(fit_mixture("--input in.csv --range 0 10 --method em --components 2 --output fits.csv " + arguments).code ==
+            0);
     const auto row = cells(fit_mixture.read("fits.csv"))[1];
     return std::abs(number(row[1]) - 0.4) + std::abs(number(row[3]) - 3.5) + std::abs(number(row[5]) - 0.7);
   };
@@ -380,8 +382,8 @@ TEST_CASE("files that cannot be used end with 1 and name the file") {
 TEST_CASE("--help explains every option and the exit codes") {
   const auto result = Workshop()("--help");
   CHECK(result.code == 0);
-  for (const char* text : {"--input", "--range MIN MAX", "--points FILE.csv", "--method lamf|mdn|em|lp|hybrid", "--init NAME", "--starts N",
-                           "--polish N", "--minimax N", "--components K", "--model FILE",
+  for (const char* text : {"--input", "--range MIN MAX", "--points FILE.csv", "--method lamf|mdn|em|lp|hybrid",
+                           "--init NAME", "--starts N", "--polish N", "--minimax N", "--components K", "--model FILE",
                            "--output FITS.csv", "--picture FILE.svg|png", "--threads N", "Exit code: 0"})
     CHECK_THAT(result.out, contains(text));
 }
