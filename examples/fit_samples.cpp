@@ -1,8 +1,7 @@
 // Fits a mixture of normals to points in a CSV or NPY file, by expectation-maximisation.
 //
-// test: --input @examples@/data/points.csv --components 1..7 --output points_fit.csv --labels labels.csv --picture
-// p.svg test: --input @examples@/data/points.csv --columns y --components 3 --covariance spherical --starts 2 --picture
-// p.png
+// test: --input @examples@/data/points.csv --components 1..7 --output fit.csv --labels labels.csv --picture p.svg
+// test: --input @examples@/data/points.csv --columns y --components 3 --covariance spherical --starts 2 --picture p.png
 
 #include <unistd.h>
 

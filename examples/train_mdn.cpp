@@ -2,7 +2,7 @@
 //
 // test: --train 256 --valid 64 --epochs 2 --seed 3 --width 32 --output mdn.safetensors --picture mdn.svg --restart
 // test: --train 256 --valid 64 --epochs 2 --seed 3 --width 32 --output mdn.safetensors --picture mdn.svg --resume
-// test: --recipe v1 --K 3 --residual 1 --width 16 --train 128 --valid 64 --epochs 1 --output mdn_v1.safetensors --restart
+// test: --recipe v1 --K 3 --residual 1 --width 16 --train 128 --valid 64 --batch_size 64 --epochs 1 --output mdn_v1.safetensors --restart
 
 #include "training.hpp"
 
