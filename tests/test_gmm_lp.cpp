@@ -279,6 +279,42 @@ TEST_CASE("bad rows have their status and leave the others alone", "[gmm][lp]") 
   CHECK(row_of(device.mixture.means.to<Cpu>(), 3).to_vector() == row_of(hybrid.mixture.means, 3).to_vector());
 }
 
+TEST_CASE("all mass at one point is fitted there, at a border too", "[gmm][lp]") {
+  const Grid grid{-15.0, 15.0, 96};
+  std::vector<double> points, values(3 * 96, 0.0);
+  for (index_t i = 0; i < 96; ++i) points.push_back(grid[i]);
+  const std::size_t at[3] = {0, 40, 95};
+  for (std::size_t b = 0; b < 3; ++b) values[b * 96 + at[b]] = 7.0;
+  const auto f = Double::from(values, Shape{3, 96});
+  const auto check = [&](const auto& report) {
+    const auto weights = report.mixture.weights.to_vector(), means = report.mixture.means.to_vector(),
+               deviations = report.mixture.deviations.to_vector();
+    const std::size_t components = weights.size() / 3;
+    for (std::size_t b = 0; b < 3; ++b) {
+      CAPTURE(b);
+      REQUIRE(is_valid(report.statuses()[b]));
+      double mean = 0.0, second = 0.0;
+      for (std::size_t k = b * components; k < (b + 1) * components; ++k) {
+        mean += weights[k] * means[k];
+        second += weights[k] * (square(deviations[k]) + square(means[k] - points[at[b]]));
+      }
+      CHECK(abs(mean - points[at[b]]) <= grid.spacing());
+      CHECK(std::sqrt(second) <= grid.spacing());
+    }
+  };
+  for (LpObjective objective : {LpObjective::density, LpObjective::density_and_moments})
+    for (MeanPlacement placement : {MeanPlacement::segments, MeanPlacement::quantiles})
+      for (bool standardise : {true, false}) {
+        LpOptions o;
+        o.objective = objective;
+        o.dictionary.placement = placement;
+        o.standardise = standardise;
+        check(fit(o, f, grid));
+        check(fit(o, f, points));
+      }
+  check(fit(HybridOptions{}, f, grid));
+}
+
 TEST_CASE("the hybrid fit improves on its start and reports its stages", "[gmm][lp]") {
   const auto set = make_foreign<Double>(Key{4}, 30);
   HybridOptions o;

@@ -73,6 +73,33 @@ inline std::size_t dictionary_size(const DictionaryOptions& o) {
   return means * static_cast<std::size_t>(o.deviations);
 }
 
+namespace detail {
+
+struct SampledMoments {
+  double total, mean, deviation;
+};
+
+/// Trapezoid moments of a density at increasing points; negative values do not count. All mass in one cell still has the
+/// width of the cell, so that the deviation is never zero.
+inline SampledMoments sampled_moments(std::span<const double> points, std::span<const double> density) {
+  const std::size_t n = points.size();
+  const auto width = [&](std::size_t i) { return 0.5 * (points[i + 1 < n ? i + 1 : i] - points[i > 0 ? i - 1 : 0]); };
+  double total = 0.0, mean = 0.0, variance = 0.0, most = 0.0, cell = 0.0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const double mass = larger(density[i], 0.0) * width(i);
+    total += mass;
+    if (mass > most) {
+      most = mass;
+      cell = width(i);
+    }
+  }
+  for (std::size_t i = 0; i < n; ++i) mean += larger(density[i], 0.0) * width(i) * points[i] / total;
+  for (std::size_t i = 0; i < n; ++i) variance += larger(density[i], 0.0) * width(i) * square(points[i] - mean) / total;
+  return {total, mean, larger(sqrt(variance), 0.28867513459481288225 * cell)};
+}
+
+}  // namespace detail
+
 /// The dictionary of a density sampled at increasing points; deviations below `floor_in_spacings`
 /// times the spacing of the points at their mean are raised to that.
 /// Throws ArgumentError for options that make none, ShapeError for fewer than two points or values that do not match.
@@ -83,14 +110,8 @@ inline Dictionary make_dictionary(std::span<const double> points, std::span<cons
     throw ShapeError("make_dictionary: expected two or more points with a value each, given " + std::to_string(n) +
                      " points and " + std::to_string(density.size()) + " values");
   const std::size_t size = dictionary_size(o);
-  double total = 0.0, mean = 0.0, variance = 0.0;
-  const auto mass = [&](std::size_t i) {
-    return larger(density[i], 0.0) * 0.5 * (points[i + 1 < n ? i + 1 : i] - points[i > 0 ? i - 1 : 0]);
-  };
-  for (std::size_t i = 0; i < n; ++i) total += mass(i);
-  for (std::size_t i = 0; i < n; ++i) mean += mass(i) * points[i] / total;
-  for (std::size_t i = 0; i < n; ++i) variance += mass(i) * square(points[i] - mean) / total;
-  const double s = sqrt(variance);
+  const detail::SampledMoments moments = detail::sampled_moments(points, density);
+  const double mean = moments.mean, s = moments.deviation;
 
   std::vector<double> cumulative(n, 0.0);
   for (std::size_t i = 1; i < n; ++i)

@@ -76,14 +76,9 @@ struct DictionaryProblem {
                     bool standardise)
       : points(z.size()), size(dictionary.size()) {
     const auto weight = [&](std::size_t i) { return 0.5 * (z[i + 1 < points ? i + 1 : i] - z[i > 0 ? i - 1 : 0]); };
-    double total = 0.0, mean = 0.0, variance = 0.0;
-    for (std::size_t i = 0; i < points; ++i) total += f[i] * weight(i);
-    for (std::size_t i = 0; i < points; ++i) mean += f[i] * weight(i) * z[i] / total;
-    for (std::size_t i = 0; i < points; ++i) variance += f[i] * weight(i) * square(z[i] - mean) / total;
-    if (standardise)
-      scale = sqrt(variance);
-    else
-      mean = 0.0;
+    const SampledMoments sampled = sampled_moments(z, f);
+    const double total = sampled.total, mean = standardise ? sampled.mean : 0.0;
+    if (standardise) scale = sampled.deviation;
     for (std::size_t i = 0; i < points; ++i) {
       double power = f[i] * weight(i) / total;
       for (int n = 0; n < 4; ++n) target[n] += (power *= (z[i] - mean) / scale);
