@@ -346,7 +346,9 @@ int main(int argc, char** argv) {
   app.add_option("--count", arguments.count, "densities of the V5 test set")->check(CLI::Range(1, 1000000));
   app.add_option("--foreign", arguments.foreign, "densities of other families; 0: none")->check(CLI::Range(0, 1000000));
   app.add_option("--slow", arguments.slow, "about so many of each for the slow methods")->check(CLI::Range(1, 1000000));
-  app.add_option("--methods", arguments.methods, "names, comma-separated; all by default")->delimiter(',');
+  app.add_option("--methods", arguments.methods,
+                 "names from the first column of the table, comma-separated; all by default")
+      ->delimiter(',');
   app.add_option("--seed", arguments.seed, "of the test set; another for the foreign densities follows from it");
   app.add_option("--model", arguments.model, "LAMF; the one that ships with kolmo by default");
   app.add_option("--mdn", arguments.mdn, "mixture density network; likewise");

@@ -476,7 +476,7 @@ int main(int argc, char** argv) {
   app.add_option(
          "--output", arguments.output,
          "writes id,pi1..piK,mu1..muK,sigma1..sigmaK,time_us: weights, means and standard deviations in the units "
-         "of --range, and the microseconds that a fit took")
+         "of the points, and the microseconds that a fit took")
       ->option_text("FITS.csv");
   app.add_option("--picture", arguments.picture, "draws the first 16 densities with their fits")
       ->option_text("FILE.svg|png");

@@ -142,7 +142,9 @@ int run(const Arguments& arguments) {
     std::fprintf(stderr, "%s: %s\n", arguments.input.c_str(), table.problems[i].c_str());
   if (table.problems.size() > most_reports)
     std::fprintf(stderr, "... and %zu more\n", table.problems.size() - most_reports);
-  if (table.count() == 0) throw kolmo::IoError(arguments.input + ": there is no row that is a point");
+  if (table.count() == 0)
+    throw kolmo::IoError(arguments.input +
+                         ": there is no row that is a point; --columns NAME,... chooses the coordinates");
 
   const auto count = static_cast<index_t>(table.count()), dimensions = static_cast<index_t>(table.names.size());
   const Points points = Points::from(std::span<const double>(table.values), kolmo::Shape{count, dimensions});

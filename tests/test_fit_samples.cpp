@@ -234,7 +234,7 @@ TEST_CASE("files that cannot be used end with 1 and name the file") {
   const std::vector<std::pair<std::string, std::string>> runs = {
       {"--input absent.csv", "cannot read absent.csv"},
       {"--input empty.csv", "empty.csv: empty, a header"},
-      {"--input header.csv", "header.csv: there is no row that is a point"},
+      {"--input header.csv", "header.csv: there is no row that is a point; --columns"},
       {"--input numbers.csv", "numbers.csv: the first line must name the columns, found the number 1"},
       {"--input text.npy", "text.npy"},
       {"--input cube.npy", "cube.npy: expected an array of shape [N, D], found [2, 2, 2]"},
