@@ -289,6 +289,10 @@ io::Figure draw(const std::vector<Row>& rows) {
 
 int run(const Arguments& arguments) {
   if (!arguments.picture.empty()) io::picture_format(arguments.picture);
+  check_writable(arguments.output);
+  check_writable(arguments.picture);
+  if (same_file(arguments.output, arguments.picture))
+    throw kolmo::ArgumentError("--output and --picture are the same file, " + arguments.output + "; choose two");
   const std::vector<Method> methods = all_methods(arguments);
   for (const std::string& name : arguments.methods) {
     bool known = false;

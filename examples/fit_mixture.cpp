@@ -14,7 +14,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 #include <limits>
 #include <optional>
 #include <string>
@@ -38,7 +37,6 @@ using kolmo::index_t;
 using kolmo::IoError;
 namespace gmm = kolmo::gmm;
 namespace io = kolmo::io;
-namespace fs = std::filesystem;
 
 constexpr std::size_t least_points = 8;
 constexpr std::size_t most_table_rows = 40;
@@ -79,17 +77,11 @@ std::string model_path(const Arguments& arguments, const std::string& name) {
 }
 
 void check_target(const std::string& option, const std::string& path, const Arguments& arguments) {
-  if (path.empty()) return;
-  std::error_code ignored;
-  if (fs::equivalent(path, arguments.input, ignored))
-    throw ArgumentError(option + " " + path + " is the input; choose another file");
-  if (!arguments.model.empty() && fs::equivalent(path, arguments.model, ignored))
-    throw ArgumentError(option + " " + path + " is the model; choose another file");
-  // Found out before the fits, not after.
-  const fs::path folder = fs::path(path).parent_path();
-  if (!folder.empty() && !fs::is_directory(folder, ignored))
-    throw IoError("cannot write " + path + ": the folder " + folder.string() + " does not exist");
-  if (fs::is_directory(path, ignored)) throw IoError("cannot write " + path + ": it is a folder");
+  for (const auto& [name, other] :
+       {std::pair{"input", arguments.input}, {"file of points", arguments.points}, {"model", arguments.model}})
+    if (same_file(path, other))
+      throw ArgumentError(option + " " + path + " is the " + name + "; choose another file");
+  check_writable(path);
 }
 
 /// Fits all rows without a problem, `block` at a time, by fit(densities, points). Blocks are spread over the threads
@@ -393,7 +385,7 @@ int run(Arguments arguments) {
   if (!arguments.picture.empty()) io::picture_format(arguments.picture);
   check_target("--output", arguments.output, arguments);
   check_target("--picture", arguments.picture, arguments);
-  if (!arguments.output.empty() && fs::weakly_canonical(arguments.output) == fs::weakly_canonical(arguments.picture))
+  if (same_file(arguments.output, arguments.picture))
     throw ArgumentError("--output and --picture are the same file, " + arguments.output + "; choose two");
   if (arguments.threads > 0) kolmo::threads::set_count(arguments.threads);
 

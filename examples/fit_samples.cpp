@@ -61,15 +61,9 @@ std::pair<index_t, index_t> range_of(const std::string& text) {
 }
 
 void check_target(const std::string& option, const std::string& path, const Arguments& arguments) {
-  if (path.empty()) return;
-  std::error_code ignored;
-  if (fs::equivalent(path, arguments.input, ignored))
+  if (same_file(path, arguments.input))
     throw ArgumentError(option + " " + path + " is the input; choose another file");
-  // Found out before the fit, not after.
-  const fs::path folder = fs::path(path).parent_path();
-  if (!folder.empty() && !fs::is_directory(folder, ignored))
-    throw kolmo::IoError("cannot write " + path + ": the folder " + folder.string() + " does not exist");
-  if (fs::is_directory(path, ignored)) throw kolmo::IoError("cannot write " + path + ": it is a folder");
+  check_writable(path);
 }
 
 /// A line on the terminal once a fit takes longer than a second.
@@ -118,8 +112,7 @@ int run(const Arguments& arguments) {
   for (std::size_t i = 0; i < 3; ++i) {
     check_target(targets[i].first, targets[i].second, arguments);
     for (std::size_t j = 0; j < i; ++j)
-      if (!targets[i].second.empty() &&
-          fs::weakly_canonical(targets[i].second) == fs::weakly_canonical(targets[j].second))
+      if (same_file(targets[i].second, targets[j].second))
         throw ArgumentError(targets[j].first + " and " + targets[i].first + " are the same file, " + targets[i].second +
                             "; choose two");
   }

@@ -22,6 +22,8 @@
 #include <kolmo/optim/schedules.hpp>
 #include <kolmo/optim/train.hpp>
 
+#include "program.hpp"
+
 namespace training {
 
 using namespace kolmo;
@@ -214,8 +216,13 @@ struct RunFolder {
       throw ArgumentError("--train " + std::to_string(s.train) + " makes no batch of " + std::to_string(s.batch_size) +
                           " densities; give more, or a smaller --batch_size");
     if (!s.picture.empty()) io::picture_format(s.picture);
-    if (!s.log.empty() && fs::weakly_canonical(s.log) == fs::weakly_canonical(output))
+    if (same_file(s.log, s.output))
       throw ArgumentError("--log and --output are the same file, " + s.log + "; choose two");
+    for (const auto& [option, path] : {std::pair{"--output", s.output}, {"--log", s.log}})
+      if (same_file(s.picture, path))
+        throw ArgumentError(std::string(option) + " and --picture are the same file, " + path + "; choose two");
+    check_writable(s.log);
+    check_writable(s.picture);
     if (output.has_parent_path()) fs::create_directories(output.parent_path());
     directory = output;
     directory += ".run";
@@ -427,6 +434,9 @@ int train_model(const char* program, Model model, const gmm::LamfTrainingLoss& l
                  program, static_cast<long long>(options.max_skips), folder.directory.c_str());
     return 4;
   }
+  if (!state.best.model && state.epoch > 0)
+    throw ArgumentError("no epoch had a finite validation error; lower --lr. The state is in " +
+                        folder.directory.string());
   if (!state.best.model)
     throw ArgumentError("no epoch was completed; use at least one epoch and one batch of densities");
   std::map<std::string, std::string> notes = optim::run_identity(options);

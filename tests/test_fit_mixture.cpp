@@ -240,6 +240,7 @@ TEST_CASE("wrong arguments end with 2, say what was given, and write nothing") {
   std::string unsorted = "z\n";
   for (int i = 0; i < 30; ++i) unsorted += std::to_string(i == 7 ? 3 : i) + "\n";
   fit_mixture.write("unsorted.csv", unsorted);
+  fit_mixture.write("points.csv", "z\n");
   const std::string before = fit_mixture.read("in.csv");
   const std::vector<std::pair<std::string, std::string>> runs = {
       {"", "--input is required"},
@@ -266,6 +267,8 @@ TEST_CASE("wrong arguments end with 2, say what was given, and write nothing") {
        "--components 5, but the model model.safetensors fits 3"},
       {"--input in.csv --range 0 10 --method em --picture fit.jpg", "fit.jpg' must end in .svg or .png"},
       {"--input in.csv --range 0 10 --method em --output in.csv", "--output in.csv is the input"},
+      {"--input in.csv --points points.csv --method em --output ./points.csv", "--output ./points.csv is the file of points"},
+      {"--input in.csv --range 0 10 --method em --output fits.svg --picture ./fits.svg", "are the same file, fits.svg"},
       {"--input in.csv --range 0 10 --method em --colour red", "--colour"}};
   for (const auto& [arguments, message] : runs) {
     const auto result =
@@ -275,7 +278,9 @@ TEST_CASE("wrong arguments end with 2, say what was given, and write nothing") {
     CHECK_THAT(result.err, contains(message));
     CHECK(result.out.empty());
     CHECK_FALSE(fit_mixture.has("fits.csv"));
+    CHECK_FALSE(fit_mixture.has("fits.svg"));
   }
+  CHECK(fit_mixture.read("points.csv") == "z\n");
   CHECK(fit_mixture.read("in.csv") == before);
 }
 

@@ -99,6 +99,13 @@ TEST_CASE("G-09: a cross entropy below the entropy is recognised as a spike", "[
   }
 }
 
+TEST_CASE("a mixture that is none has no measure, and is not taken for a perfect one", "[gmm][metrics]") {
+  const Double density = Double::from({0.0, 1.0, 2.0, 1.0, 0.0});
+  const auto m = evaluate(density, Grid{-1.0, 1.0, 5}, mixture({NAN}, {0.0}, {1.0}));
+  for (const Double& x : {m.density_error, m.distribution_error, m.trapezoid_error, m.cross_entropy, m.divergence, m.area})
+    CHECK(is_nan(x.to_vector()[0]));
+}
+
 TEST_CASE("offsets move the grid under a density", "[gmm][metrics]") {
   const auto truth = mixture({1.0}, {3.5}, {0.7});
   std::vector<double> values;

@@ -232,6 +232,33 @@ TEST_CASE("points need not be equally spaced", "[gmm][preprocess]") {
   CHECK_THROWS_AS(preprocess(Double::zeros(Shape{1, 96}), Grid{1.0, 1.0, 96}), ArgumentError);
 }
 
+TEST_CASE("a density that its own points resolve is seen wherever these are dense", "[gmm][preprocess]") {
+  std::vector<double> points;
+  for (int i = 0; i < 96; ++i) points.push_back(std::pow(10.0, -2.0 + 4.0 * i / 95.0));
+  for (std::size_t at : {10u, 30u, 50u, 70u, 85u})
+    for (double cells : {1.0, 2.0, 4.0}) {
+      const Bell bell{points[at], cells * 0.5 * (points[at + 1] - points[at - 1])};
+      std::vector<double> values;
+      for (double z : points) values.push_back(bell(z));
+      const auto p = preprocess(Double::from(values), points, scaled(Scaling::deviation));
+      CAPTURE(at, cells);
+      REQUIRE(p.statuses()[0] == Status::ok);
+      CHECK(p.mean.item() == Approx(bell.mean).epsilon(0.05));
+      CHECK(p.scale.item() == Approx(bell.deviation).epsilon(0.2));
+      CHECK(moments(p).second == Approx(1.0).epsilon(0.1));
+    }
+}
+
+TEST_CASE("peaks between the cells of a resampled density are not taken for no mass", "[gmm][preprocess]") {
+  std::vector<double> values(96, 0.0);
+  values[0] = values[95] = 1.0;
+  const auto p = preprocess(Double::from(values), Grid{}, scaled(Scaling::deviation));
+  REQUIRE(p.statuses()[0] == Status::ok);
+  CHECK(p.mean.item() == Approx(0.0).margin(1e-9));
+  CHECK(p.scale.item() == Approx(15.0).epsilon(0.1));
+  CHECK(sum_of(p.masses) == Approx(1.0));
+}
+
 TEST_CASE("training data generated about the mean comes out as inference prepares it", "[gmm][preprocess]") {
   V5Options options;
   options.centred = true;

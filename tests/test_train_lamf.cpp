@@ -161,6 +161,18 @@ TEST_CASE("any number of components and points trains with the same command") {
   }
 }
 
+TEST_CASE("a training that breaks its weights does not end with a model") {
+  const Workshop train_lamf;
+  const auto result =
+      train_lamf(tiny + "--train 128 --epochs 2 --T 2 --lr 1e30 --output m.safetensors --log m.csv --picture m.svg");
+  CAPTURE(result.err);
+  CHECK(result.code == 1);
+  CHECK_THAT(result.err, contains("no epoch had a finite validation error"));
+  CHECK_FALSE(train_lamf.has("m.safetensors"));
+  CHECK(train_lamf.has("m.svg"));
+  CHECK_THAT(train_lamf.read("m.csv"), contains("inf"));
+}
+
 TEST_CASE("wrong arguments end with 2, runs that cannot begin with 1, and both say why") {
   const Workshop train_lamf;
   for (const auto& [arguments, message] : std::vector<std::pair<std::string, std::string>>{
@@ -176,6 +188,10 @@ TEST_CASE("wrong arguments end with 2, runs that cannot begin with 1, and both s
   }
   for (const auto& [arguments, message] : std::vector<std::pair<std::string, std::string>>{
            {tiny + "--train 128 --output m.safetensors --picture m.jpg", "must end in .svg or .png"},
+           {tiny + "--train 128 --output m.safetensors --log ./m.safetensors", "--log and --output are the same file"},
+           {tiny + "--train 128 --output m.svg --picture ./m.svg", "--output and --picture are the same file"},
+           {tiny + "--train 128 --output m.safetensors --log m.svg --picture m.svg", "--log and --picture are the same"},
+           {tiny + "--train 128 --output m.safetensors --picture nowhere/m.svg", "the folder nowhere does not exist"},
            {tiny + "--train 128 --output m.safetensors --batch_size 1000", "makes no batch of 1000"},
            {tiny + "--train 128 --output m.safetensors --K 5 --pi_min 0.3", "do not sum to one"},
            {tiny + "--train 128 --output m.safetensors --coordinates absolute --sigma_min 6 --sigma_max 5",

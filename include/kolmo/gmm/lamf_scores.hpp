@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include <kolmo/backend/threads.hpp>
@@ -101,16 +102,18 @@ struct ScoredRow {
     for (std::size_t i = 0; i < count; ++i) {
       const double w = static_cast<double>(masses[i]), f = static_cast<double>(density[i]);
       const double g = std::exp(static_cast<double>(log_density[i])), t = static_cast<double>(weight[i]);
-      const double error = std::abs(f - g) / scale;
+      // What is no mixture counts as infinitely wrong, so that it is never the best model.
+      const double difference = std::abs(f - g) / scale;
+      const double error = is_nan(difference) ? std::numeric_limits<double>::infinity() : difference;
       errors[i] = error;
       s.error = larger(s.error, error);
       s.peak = larger(s.peak, g / scale);
       cross_entropy -= w * static_cast<double>(log_density[i]);
       sum += w - g * t;
       s.area += g * t;
-      s.trapezoid = larger(s.trapezoid, std::abs(sum));
+      s.trapezoid = maximum(s.trapezoid, std::abs(sum));
       if (i > 0) reached += 0.5 * spacing * (static_cast<double>(density[i - 1]) + f);
-      s.analytic = larger(s.analytic, std::abs(reached - distribution(static_cast<double>(points[i]))));
+      s.analytic = maximum(s.analytic, std::abs(reached - distribution(static_cast<double>(points[i]))));
       s.least_mass = smaller(s.least_mass, w);
       s.mass_sum += w;
       l2 += error * error;
@@ -185,8 +188,10 @@ LamfScores evaluate(const Model& model, const LamfSamples<V>& samples, const Lam
       rows[row] = scored.scores(options);
       const double floor = model.options.floor(scored.spacing);
       for (std::size_t k = 0; k < components; ++k) {
-        deviations[row * components + k] = scored.deviation(k) * scored.scale;
-        at_floor[row] += scored.deviation(k) <= 1.001 * floor ? 1 : 0;
+        const double deviation = scored.deviation(k);
+        deviations[row * components + k] =
+            is_nan(deviation) ? std::numeric_limits<double>::infinity() : deviation * scored.scale;
+        at_floor[row] += deviation <= 1.001 * floor ? 1 : 0;
       }
     }
   });

@@ -76,15 +76,16 @@ struct MetricsItem {
         cumulative += weight * normal_cdf(u);
       }
       const double t = sampling.weight(i);
-      worst_density = larger(worst_density, abs(f - g));
+      // The maximum of a NaN is one: a mixture that is none must not look perfect.
+      worst_density = maximum(worst_density, abs(f - g));
       integral += t * f;
       model_integral += t * g;
-      worst_trapezoid = larger(worst_trapezoid, abs(integral - model_integral));
+      worst_trapezoid = maximum(worst_trapezoid, abs(integral - model_integral));
       if (i > 0) reached += 0.5 * (sampling.point(i) - sampling.point(i - 1)) * (previous + f);
       previous = f;
       const double exact = distribution != nullptr ? static_cast<double>(distribution[item * count + i]) : reached;
-      worst_distribution = larger(worst_distribution, abs(exact - cumulative));
-      cross -= t * f * log(larger(g, 1e-12));
+      worst_distribution = maximum(worst_distribution, abs(exact - cumulative));
+      cross -= t * f * log(maximum(g, 1e-12));
       negative_entropy += mass_log(t * f, f);
     }
     double least = 1e30;

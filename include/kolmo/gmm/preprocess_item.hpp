@@ -74,12 +74,12 @@ struct PreprocessItem {
   PreprocessProblem<T> problem;
 
   struct Moments {
-    double total, mean, deviation;
+    double total, mean, deviation, spacing;
     Status status;
   };
 
   KOLMO_HD Moments examine(const DensityRow<T>& row) const {
-    Moments moments{0.0, 0.0, 0.0, Status::ok};
+    Moments moments{0.0, 0.0, 0.0, 0.0, Status::ok};
     if (row.count < 3) {
       moments.status = Status::too_short;
       return moments;
@@ -95,13 +95,14 @@ struct PreprocessItem {
       moments.status = Status::non_finite;
       return moments;
     }
-    double positive = 0.0, negative = 0.0, first = 0.0;
+    double positive = 0.0, negative = 0.0, first = 0.0, values = 0.0;
     const double inverse = largest > 0.0 ? 1.0 / largest : 1.0;
     const double origin = row.point(row.count / 2);
     for (index_t i = 0; i < row.count; ++i) {
       const double weight = row.weight(i);
       const double mass = row.value(i) * inverse * weight;
       positive += mass;
+      values += row.value(i) * inverse;
       negative += larger(-static_cast<double>(row.values[i]), 0.0) * inverse * weight;
       first += mass * (row.point(i) - origin);
     }
@@ -114,6 +115,7 @@ struct PreprocessItem {
       moments.status = Status::non_finite;
     if (moments.status != Status::ok) return moments;
     moments.mean = origin + first / positive;
+    moments.spacing = positive / values;
     double second = 0.0;
     for (index_t i = 0; i < row.count; ++i)
       second += row.value(i) * inverse * row.weight(i) * square(row.point(i) - moments.mean);
@@ -134,6 +136,23 @@ struct PreprocessItem {
     problem.status[item] = static_cast<std::int32_t>(status);
   }
 
+  /// Masses of cells that begin about `start`, by the value in their middle or the average; returns their sum.
+  KOLMO_HD double resample(index_t item, const DensityRow<T>& row, double start, double cell, double inverse,
+                           bool average) const {
+    const Hermite<DensityRow<T>> cubic{row};
+    T* masses = problem.masses + item * problem.model_points;
+    double sum = 0.0;
+    index_t hint = 0;
+    for (index_t j = 0; j < problem.model_points; ++j) {
+      const double z = start + cell * static_cast<double>(j);
+      const double mass =
+          average ? cubic.integral(z - 0.5 * cell, z + 0.5 * cell, hint) : cubic.value(z, hint) * cell;
+      masses[j] = static_cast<T>(larger(mass * inverse, 0.0));
+      sum += static_cast<double>(masses[j]);
+    }
+    return sum;
+  }
+
   KOLMO_HD void operator()(index_t item) const {
     const index_t n = problem.model_points;
     const double offset = problem.offsets != nullptr ? static_cast<double>(problem.offsets[item]) : 0.0;
@@ -145,8 +164,8 @@ struct PreprocessItem {
 
     // The cell of the result in units of the input, and whether the input's own cells can be used.
     const bool uniform = row.points == nullptr;
-    const double own =
-        uniform ? row.spacing : (row.point(row.count - 1) - row.point(0)) / static_cast<double>(row.count - 1);
+    // Of uneven points those count that see the mass: the mean of their number in a unit, weighted by mass.
+    const double own = uniform ? row.spacing : moments.spacing;
     double cell = own;
     bool roll = uniform;
     if (problem.scaling == Scaling::none) {
@@ -180,18 +199,12 @@ struct PreprocessItem {
         kept += mass;
       }
     } else {
-      const Hermite<DensityRow<T>> cubic{row};
-      index_t hint = 0;
       const double low = start - 0.5 * cell, high = start + (static_cast<double>(n) - 0.5) * cell;
-      for (index_t j = 0; j < n; ++j) {
-        const double z = start + cell * static_cast<double>(j);
-        const double mass = problem.resampling == Resampling::cell_average
-                                ? cubic.integral(z - 0.5 * cell, z + 0.5 * cell, hint)
-                                : cubic.value(z, hint) * cell;
-        masses[j] = static_cast<T>(larger(mass * inverse, 0.0));
-      }
       for (index_t i = 0; i < row.count; ++i)
         if (row.point(i) >= low && row.point(i) <= high) kept += row.value(i) * row.weight(i) * inverse;
+      const double found = resample(item, row, start, cell, inverse, problem.resampling == Resampling::cell_average);
+      // Peaks much narrower than a cell are not seen at its middle.
+      if (found < 0.5 * kept) resample(item, row, start, cell, inverse, true);
     }
     const double lost = larger(1.0 - kept, 0.0);
     if (lost > problem.most_mass_lost) return reject(item, Status::outside_grid);
