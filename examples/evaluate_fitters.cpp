@@ -63,14 +63,9 @@ Fit<V> fit_with(Fitter fitter, std::optional<gmm::PolishOptions> polish = std::n
 template <class Model>
 Fit<Double> em_from(Model model, gmm::EmStartKind kind) {
   return [=](const Double& densities, const gmm::Grid& grid, const Double& offsets) {
-    const auto single = [](const Double& x) {
-      const auto values = x.to_vector();
-      return Single::from(std::vector<float>(values.begin(), values.end()), x.shape());
-    };
-    const auto back = [](const Single& x) {
-      const auto values = x.to_vector();
-      return Double::from(std::vector<double>(values.begin(), values.end()), x.shape());
-    };
+    using Convert = gmm::detail::ConvertScalar;
+    const auto single = [](const Double& x) { return Convert::tensor<Single>(x); };
+    const auto back = [](const Single& x) { return Convert::tensor<Double>(x); };
     gmm::FitOptions plain;
     plain.polish = gmm::PolishOptions{.evaluations = 0};
     const auto start = gmm::fit(model, single(densities), grid, plain, std::optional<Single>(single(offsets)));

@@ -31,17 +31,6 @@ inline index_t count_of(std::span<const double> points) {
   return static_cast<index_t>(points.size());
 }
 
-template <PlainTensor V>
-FitReport<V> fit_rows(const EmOptions& em, const V& densities, const Grid& grid, const FitOptions& options,
-                      const std::optional<V>& offsets) {
-  return fit(em, densities, grid, options, offsets);
-}
-template <PlainTensor V>
-FitReport<V> fit_rows(const EmOptions& em, const V& densities, std::span<const double> points,
-                      const FitOptions& options, const std::optional<V>&) {
-  return fit(em, densities, points, options);
-}
-
 /// Copies rows of a [count, components] tensor into rows `to` of a [batch, components] tensor.
 template <class T>
 struct ScatterRows {
@@ -78,7 +67,7 @@ void refit(FitReport<V>& report, const V& relative_error, const V& given, const 
   plain.measures = false;
   plain.polish = PolishOptions{.evaluations = 0};
   const EmOptions em{.components = static_cast<int>(report.mixture.components()), .max_iterations = 50};
-  FitReport<V> second = fit_rows(em, part, points, plain, moved);
+  FitReport<V> second = fit_em_at(em, part, points, EmGiven<V>{}, plain, moved);
   PolishOptions more = polish;
   more.evaluations *= 3;
   const auto second_errors = polish_report(second, part, points, more, options.negative_tolerance, moved).to_vector();
