@@ -103,6 +103,12 @@ struct HostLoops {
     threads::parallel_for(n, f);
   }
 
+  /// See backend/parts.hpp.
+  template <class F>
+  static void for_each_part(index_t batch, const F& f) {
+    threads::parallel_for(batch, [&](index_t item) { f(item, index_t{1}); });
+  }
+
   template <class Load, class Combine, class Accumulator, class Store>
   static void reduce(index_t rows, index_t columns, const Load& load, const Combine& combine, Accumulator init,
                      const Store& store) {
