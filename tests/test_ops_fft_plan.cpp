@@ -1,0 +1,178 @@
+// The transforms of fields against their definitions, and the adjoints by dot products.
+
+#include <cmath>
+
+#include <kolmo/backend/fake_device.hpp>
+#include <kolmo/core/dual.hpp>
+#include <kolmo/ops/fft_plan.hpp>
+
+#include "expect_op_checks.hpp"
+
+using namespace kolmo;
+using namespace kolmo_test;
+
+namespace {
+
+constexpr double pi = 3.14159265358979323846;
+
+template <class T, class B>
+Tensor<T, B> random_tensor(const Shape& shape, std::uint64_t seed) {
+  const auto values = Numbers(seed).vector(static_cast<std::size_t>(shape.size()));
+  const std::vector<T> rounded(values.begin(), values.end());
+  return Tensor<T, B>::from(std::span<const T>(rounded), shape);
+}
+
+/// The half spectrum of one field by its definition.
+std::vector<double> spectrum(const std::vector<double>& x, index_t n0, index_t n1, index_t columns) {
+  // Row by row, then along the rows: the same sums, in n0 n1 (n0 + n1) steps.
+  std::vector<double> rows(static_cast<std::size_t>(2 * n0 * columns)), y(rows.size());
+  const auto angle = [](index_t j, index_t k, index_t n) {
+    return 2 * pi * static_cast<double>(j * k % n) / static_cast<double>(n);
+  };
+  for (index_t i = 0; i < n0; ++i)
+    for (index_t k = 0; k < columns; ++k)
+      for (index_t j = 0; j < n1; ++j) {
+        const double v = x[static_cast<std::size_t>(i * n1 + j)], a = angle(j, k, n1);
+        rows[static_cast<std::size_t>(2 * i * columns + k)] += v * std::cos(a);
+        rows[static_cast<std::size_t>((2 * i + 1) * columns + k)] -= v * std::sin(a);
+      }
+  for (index_t q = 0; q < n0; ++q)
+    for (index_t i = 0; i < n0; ++i) {
+      const double c = std::cos(angle(i, q, n0)), s = -std::sin(angle(i, q, n0));
+      for (index_t k = 0; k < columns; ++k) {
+        const double re = rows[static_cast<std::size_t>(2 * i * columns + k)];
+        const double im = rows[static_cast<std::size_t>((2 * i + 1) * columns + k)];
+        y[static_cast<std::size_t>(2 * q * columns + k)] += re * c - im * s;
+        y[static_cast<std::size_t>((2 * q + 1) * columns + k)] += re * s + im * c;
+      }
+    }
+  return y;
+}
+
+template <class T>
+std::vector<double> as_double(const std::vector<T>& x) {
+  return std::vector<double>(x.begin(), x.end());
+}
+
+/// Largest difference relative to the root mean square of the expected values.
+double error(const std::vector<double>& value, const std::vector<double>& expected) {
+  REQUIRE(value.size() == expected.size());
+  double worst = 0, squares = 0;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    worst = std::max(worst, std::abs(value[i] - expected[i]));
+    squares += expected[i] * expected[i];
+  }
+  return worst / std::sqrt(squares / static_cast<double>(value.size()) + 1e-300);
+}
+
+template <class T>
+double dot(const std::vector<T>& a, const std::vector<T>& b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  return sum;
+}
+
+template <class T>
+constexpr double tolerance = std::is_same_v<T, double> ? 2e-14 : 1e-5;
+
+template <class T, class B>
+void check_field(index_t n0, index_t n1, index_t columns, index_t batch) {
+  INFO("n0 = " << n0 << ", n1 = " << n1 << ", columns = " << columns << ", batch = " << batch);
+  const RealFft2<T> plan(n0, n1, columns);
+  const index_t m = plan.columns();
+  const auto x = random_tensor<T, B>({batch, n0, n1}, 1);
+  auto y = Tensor<T, B>::uninitialized({batch, n0, 2, m});
+  plan.template forward<B>(batch, x.data(), y.mutable_data());
+  const auto points = as_double(x.to_vector()), modes = as_double(y.to_vector());
+  for (index_t b = 0; b < batch; ++b) {
+    const std::vector<double> field(points.begin() + b * n0 * n1, points.begin() + (b + 1) * n0 * n1);
+    const std::vector<double> modes_of_field(modes.begin() + b * n0 * 2 * m, modes.begin() + (b + 1) * n0 * 2 * m);
+    CHECK(error(modes_of_field, spectrum(field, n0, n1, m)) < tolerance<T>);
+  }
+
+  auto back = Tensor<T, B>::uninitialized(x.shape());
+  if (m == n1 / 2 + 1) {
+    plan.template inverse<B>(batch, y.data(), back.mutable_data(), T(1) / static_cast<T>(n0 * n1));
+    CHECK(error(as_double(back.to_vector()), points) < tolerance<T>);
+  }
+
+  // Adjoints of both directions, for spectra without any symmetry.
+  const auto gy = random_tensor<T, B>(y.shape(), 2);
+  plan.template forward_adjoint<B>(batch, gy.data(), back.mutable_data());
+  const double size = std::sqrt(dot(modes, modes) * dot(gy.to_vector(), gy.to_vector()));
+  CHECK(std::abs(dot(gy.to_vector(), y.to_vector()) - dot(back.to_vector(), x.to_vector())) < tolerance<T> * size);
+  plan.template inverse<B>(batch, gy.data(), back.mutable_data(), T(0.5));
+  auto gradient = Tensor<T, B>::uninitialized(y.shape());
+  plan.template inverse_adjoint<B>(batch, x.data(), gradient.mutable_data(), T(0.5));
+  CHECK(std::abs(dot(back.to_vector(), x.to_vector()) - dot(gy.to_vector(), gradient.to_vector())) < tolerance<T> * size);
+}
+
+template <class T, class B>
+void check_sines(index_t nx, index_t ny, index_t batch) {
+  INFO("nx = " << nx << ", ny = " << ny << ", batch = " << batch);
+  const SineTransform2<T> plan(nx, ny);
+  const auto x = random_tensor<T, B>({batch, nx - 1, ny - 1}, 3);
+  auto y = Tensor<T, B>::uninitialized(x.shape());
+  plan.template apply<B>(batch, x.data(), y.mutable_data(), T(0.5));
+  const auto points = as_double(x.to_vector());
+  std::vector<double> along(points.size()), expected(points.size());
+  const auto at = [&](index_t b, index_t i, index_t j) {
+    return static_cast<std::size_t>((b * (nx - 1) + i - 1) * (ny - 1) + j - 1);
+  };
+  for (index_t b = 0; b < batch; ++b) {
+    for (index_t i = 1; i < nx; ++i)
+      for (index_t l = 1; l < ny; ++l)
+        for (index_t j = 1; j < ny; ++j)
+          along[at(b, i, l)] += 2 * points[at(b, i, j)] * std::sin(pi * static_cast<double>(j * l % (2 * ny)) / static_cast<double>(ny));
+    for (index_t k = 1; k < nx; ++k)
+      for (index_t i = 1; i < nx; ++i) {
+        const double s = std::sin(pi * static_cast<double>(i * k % (2 * nx)) / static_cast<double>(nx));
+        for (index_t l = 1; l < ny; ++l) expected[at(b, k, l)] += along[at(b, i, l)] * s;
+      }
+  }
+  CHECK(error(as_double(y.to_vector()), expected) < tolerance<T>);
+  // In place, and back.
+  T* memory = y.mutable_data();
+  plan.template apply<B>(batch, memory, memory, T(0.5) / static_cast<T>(nx * ny));
+  CHECK(error(as_double(y.to_vector()), points) < tolerance<T>);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("RealFft2 is its definition, its adjoints pass dot-product tests", "", float, double) {
+  for (index_t n = 1; n <= 20; ++n) {
+    check_field<TestType, Cpu>(n, 21 - n, -1, 1);
+    check_field<TestType, FakeDevice>(n, 21 - n, -1, 2);
+  }
+  check_field<TestType, Cpu>(48, 60, -1, 2);
+  check_field<TestType, Cpu>(64, 64, 22, 3);
+  check_field<TestType, FakeDevice>(64, 36, 12, 2);
+}
+
+TEMPLATE_TEST_CASE("SineTransform2 is its definition and its own inverse", "", float, double) {
+  for (index_t n = 2; n <= 20; ++n) {
+    check_sines<TestType, Cpu>(n, 22 - n, 1);
+    check_sines<TestType, FakeDevice>(n, 22 - n, 2);
+  }
+  check_sines<TestType, Cpu>(40, 20, 2);
+}
+
+TEST_CASE("Transforms of duals transform values and derivatives") {
+  using D = Dual<double, 1>;
+  const RealFft2<double> plan(6, 8);
+  const auto x = random_tensor<double, Cpu>({6, 8}, 5), dx = random_tensor<double, Cpu>({6, 8}, 6);
+  const auto pairs = kolmo::detail::zip_dual(Jet<Tensor<double, Cpu>>{x, dx});
+  auto result = Tensor<D, Cpu>::uninitialized({6, 2, 5});
+  plan.forward<Cpu>(1, pairs.data(), result.mutable_data());
+  const auto parts = kolmo::detail::unzip_dual(result);
+  CHECK(error(parts.value.to_vector(), spectrum(x.to_vector(), 6, 8, 5)) < 1e-14);
+  CHECK(error(parts.tangent.to_vector(), spectrum(dx.to_vector(), 6, 8, 5)) < 1e-14);
+}
+
+TEST_CASE("Plans refuse extents and columns that do not exist") {
+  CHECK_THROWS_AS(RealFft2<double>(0, 4), ArgumentError);
+  CHECK_THROWS_AS(RealFft2<double>(4, 0), ArgumentError);
+  CHECK_THROWS_AS(RealFft2<double>(4, 8, 6), ArgumentError);
+  CHECK_THROWS_AS(RealFft2<double>(4, 8, 0), ArgumentError);
+  CHECK_THROWS_AS(SineTransform2<double>(1, 4), ArgumentError);
+}
