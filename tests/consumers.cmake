@@ -23,7 +23,7 @@ if(KOLMO_INSTALL)
   set_tests_properties(consumer_install PROPERTIES LABELS consumer FIXTURES_SETUP kolmo_installed)
   kolmo_add_consumer(find_package "-DCMAKE_PREFIX_PATH=${consumer_prefix}")
   kolmo_add_consumer(find_package_components "-DCMAKE_PREFIX_PATH=${consumer_prefix}"
-    "-DEXPECT_COMPILED=$<TARGET_EXISTS:kolmo::compiled>")
+    "-DEXPECT_COMPILED=$<TARGET_EXISTS:kolmo::compiled>" "-DEXPECT_HDF5=$<TARGET_EXISTS:kolmo::hdf5>")
   set_tests_properties(consumer_find_package consumer_find_package_components
     PROPERTIES FIXTURES_REQUIRED kolmo_installed)
 endif()

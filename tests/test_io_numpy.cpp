@@ -73,6 +73,37 @@ TEST_CASE("arrays of every type NumPy has survive a round trip") {
   CHECK(load_npy(dir / "a.npy") == array);
 }
 
+TEST_CASE("an array written bit by bit is the one written at once, and appears only when it is whole") {
+  TemporaryDirectory dir;
+  const std::vector<float> values{1, 2, 3, 4, 5, 6};
+  {
+    NpyWriter<float> broken_off(dir / "a.npy", {2, 3});
+    broken_off.write(std::span(values).first(2));
+    CHECK(broken_off.left() == 4);
+    CHECK_THAT(error_of([&] { broken_off.finish(); }), Contains("4 values of shape [2, 3] are missing"));
+    CHECK_THAT(error_of([&] { broken_off.write(values); }), Contains("has room for 4 more"));
+  }
+  CHECK(dir.files().empty());
+  NpyWriter<float> writer(dir / "a.npy", {2, 3});
+  writer.write(std::span(values).first(2));
+  writer.write(std::span(values).subspan(2));
+  writer.finish();
+  CHECK(read_file(dir / "a.npy") == to_npy(HostArray(values, {2, 3})));
+  CHECK(dir.files() == std::vector<std::string>{"a.npy"});
+  for (int n = 1; n <= 30; ++n) {
+    FaultyCalls::arm(n, EIO);
+    const std::string message = error_of([&] {
+      NpyWriter<float, FaultyCalls> faulty(dir / "a.npy", {6});
+      faulty.write(values);
+      faulty.finish();
+    });
+    const HostArray left = load_npy(dir / "a.npy");
+    CHECK((left.shape == std::vector<index_t>{2, 3} || left.shape == std::vector<index_t>{6}));
+    if (left.shape.size() == 2) CHECK_THAT(message, Contains("a.npy"));
+    save_npy(dir / "a.npy", HostArray(values, {2, 3}));
+  }
+}
+
 TEST_CASE("big-endian numbers, Fortran order and versions 2 and 3 are read") {
   const HostArray big =
       parse_npy(npy_of(dictionary("'>i4'", "False", "(2,)"), std::string("\0\0\1\2\xff\xff\xff\xfe", 8)));

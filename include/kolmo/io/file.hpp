@@ -194,62 +194,88 @@ class FileSink {
   std::uint64_t written_ = 0;
 };
 
-/// Replaces the file at `path` by what `produce(FileSink&)` writes, or leaves it as it was and throws IoError. A
-/// symbolic link keeps pointing to the replaced file; a path that is no regular file (a pipe, /dev/stdout) is written
-/// directly. A new file gets the mode 0666 less the umask, a replaced one at most its former mode.
+/// A file that replaces the one at `path` when it is committed, for writers that write bit by bit. Until then, and for
+/// ever if the object ends without commit(), the path holds what it held. A symbolic link keeps pointing to the
+/// replaced file; a path that is no regular file (a pipe, /dev/stdout) is written directly. A new file gets the mode
+/// 0666 less the umask, a replaced one at most its former mode. Throws IoError.
+template <class Calls = SystemCalls>
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path) : shown_(path.string()), sink_(-1, shown_) {
+    struct stat status {};
+    const bool exists = ::stat(path.c_str(), &status) == 0;
+    if (exists && S_ISDIR(status.st_mode)) throw IoError("cannot write " + shown_ + ": it is a directory");
+    if (exists && !S_ISREG(status.st_mode)) {
+      file_ = detail::Descriptor<Calls>(detail::open_retrying<Calls>(shown_, O_WRONLY));
+      if (file_.get() < 0) throw failure("open", errno);
+    } else {
+      std::error_code ignored;
+      target_ = path;
+      if (exists) target_ = std::filesystem::canonical(path, ignored);
+      if (ignored) target_ = path;
+      const mode_t mode = exists ? (status.st_mode & 0777) : 0666;
+      const std::string name = detail::temporary_path(target_);
+      file_ =
+          detail::Descriptor<Calls>(detail::open_retrying<Calls>(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
+      if (file_.get() < 0) throw failure("create the temporary file", errno);
+      temporary_ = name;
+    }
+    sink_ = FileSink<Calls>(file_.get(), shown_);
+  }
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  ~AtomicFile() {
+    if (!temporary_.empty()) Calls::unlink(temporary_.c_str());
+  }
+
+  FileSink<Calls>& sink() { return sink_; }
+  int descriptor() const { return file_.get(); }
+  /// The file that is written before the commit; empty when the path is written directly.
+  const std::string& temporary() const { return temporary_; }
+
+  /// Synchronises the file, renames it over the path and synchronises the directory. Nothing can be written afterwards.
+  void commit() {
+    if (temporary_.empty()) {
+      if (!file_.close()) throw failure("close", errno);
+      return;
+    }
+    if (!detail::fsync_retrying<Calls>(file_.get())) throw failure("fsync", errno);
+    if (!file_.close()) throw failure("close", errno);
+    if (Calls::rename(temporary_.c_str(), target_.c_str()) != 0) throw failure("rename", errno);
+    temporary_.clear();
+
+    const std::string directory = target_.has_parent_path() ? target_.parent_path().string() : std::string(".");
+    const auto fail_directory = [&](int code) {
+      return IoError("wrote " + shown_ + " completely, but cannot synchronise its directory: " +
+                     detail::error_text(code) + "; after a power cut the previous file may reappear");
+    };
+    detail::Descriptor<Calls> parent(detail::open_retrying<Calls>(directory, O_RDONLY | O_DIRECTORY));
+    if (parent.get() < 0) throw fail_directory(errno);
+    // Some file systems refuse to synchronise directories and order renames by themselves.
+    if (!detail::fsync_retrying<Calls>(parent.get()) && errno != EINVAL && errno != ENOTSUP)
+      throw fail_directory(errno);
+  }
+
+ private:
+  IoError failure(const char* step, int code) const {
+    return IoError("cannot write " + shown_ + ": " + step + ": " + detail::error_text(code) + " after " +
+                   std::to_string(sink_.written()) + " bytes; the previous file, if any, is unchanged");
+  }
+
+  std::string shown_, temporary_;
+  std::filesystem::path target_;
+  detail::Descriptor<Calls> file_;
+  FileSink<Calls> sink_;
+};
+
+/// Replaces the file at `path` by what `produce(FileSink&)` writes, or leaves it as it was and throws IoError; the
+/// rules are those of AtomicFile.
 template <class Calls = SystemCalls, class Producer>
 requires std::is_invocable_v < Producer&, FileSink<Calls>
 & > void write_atomically(const std::filesystem::path& path, Producer&& produce) {
-  const std::string shown = path.string();
-  const auto fail = [&](const char* step, int code, std::uint64_t written) {
-    return IoError("cannot write " + shown + ": " + step + ": " + detail::error_text(code) + " after " +
-                   std::to_string(written) + " bytes; the previous file, if any, is unchanged");
-  };
-  struct stat status {};
-  const bool exists = ::stat(path.c_str(), &status) == 0;
-  if (exists && S_ISDIR(status.st_mode)) throw IoError("cannot write " + shown + ": it is a directory");
-  if (exists && !S_ISREG(status.st_mode)) {
-    detail::Descriptor<Calls> file(detail::open_retrying<Calls>(shown, O_WRONLY));
-    if (file.get() < 0) throw fail("open", errno, 0);
-    FileSink<Calls> sink(file.get(), shown);
-    produce(sink);
-    if (!file.close()) throw fail("close", errno, sink.written());
-    return;
-  }
-  std::filesystem::path target = path;
-  std::error_code ignored;
-  if (exists) target = std::filesystem::canonical(path, ignored);
-  if (ignored) target = path;
-  const mode_t mode = exists ? (status.st_mode & 0777) : 0666;
-
-  const std::string temporary = detail::temporary_path(target);
-  detail::Descriptor<Calls> file(
-      detail::open_retrying<Calls>(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
-  if (file.get() < 0) throw fail("create the temporary file", errno, 0);
-  struct Remover {
-    const std::string& name;
-    bool armed = true;
-    ~Remover() {
-      if (armed) Calls::unlink(name.c_str());
-    }
-  } remover{temporary};
-
-  FileSink<Calls> sink(file.get(), shown);
-  produce(sink);
-  if (!detail::fsync_retrying<Calls>(file.get())) throw fail("fsync", errno, sink.written());
-  if (!file.close()) throw fail("close", errno, sink.written());
-  if (Calls::rename(temporary.c_str(), target.c_str()) != 0) throw fail("rename", errno, sink.written());
-  remover.armed = false;
-
-  const std::string directory = target.has_parent_path() ? target.parent_path().string() : std::string(".");
-  const auto fail_directory = [&](int code) {
-    return IoError("wrote " + shown + " completely, but cannot synchronise its directory: " + detail::error_text(code) +
-                   "; after a power cut the previous file may reappear");
-  };
-  detail::Descriptor<Calls> parent(detail::open_retrying<Calls>(directory, O_RDONLY | O_DIRECTORY));
-  if (parent.get() < 0) throw fail_directory(errno);
-  // Some file systems refuse to synchronise directories and order renames by themselves.
-  if (!detail::fsync_retrying<Calls>(parent.get()) && errno != EINVAL && errno != ENOTSUP) throw fail_directory(errno);
+  AtomicFile<Calls> file(path);
+  produce(file.sink());
+  file.commit();
 }
 
 /// As above with the bytes at hand.

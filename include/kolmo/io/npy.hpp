@@ -238,25 +238,28 @@ inline HostArray parse_npy(std::span<const std::byte> bytes, const std::string& 
 namespace detail {
 
 /// Magic, length and dictionary, padded so that the data start at a multiple of 64.
-inline std::string npy_header(const HostArray& array) {
-  const std::string_view name = npy_name(array.dtype);
+inline std::string npy_header(DType dtype, std::span<const index_t> shape) {
+  const std::string_view name = npy_name(dtype);
   if (name.empty()) throw ArgumentError("NPY has no type for bf16; convert the array first");
-  if (static_cast<std::size_t>(array.size()) * size_of(array.dtype) != array.data.size() ||
-      array.shape.size() > npy_rank_limit) {
-    throw ShapeError("an array of shape " + shape_text(array.shape) + " and type " + std::string(name_of(array.dtype)) +
-                     " holds " + std::to_string(array.data.size()) + " bytes");
-  }
-  std::string dictionary = "{'descr': '" + std::string(size_of(array.dtype) == 1 ? "|" : "<") + std::string(name) +
+  if (shape.size() > npy_rank_limit) throw ShapeError("NPY arrays have at most 64 axes, given " + shape_text(shape));
+  std::string dictionary = "{'descr': '" + std::string(size_of(dtype) == 1 ? "|" : "<") + std::string(name) +
                            "', 'fortran_order': False, 'shape': (";
-  for (std::size_t d = 0; d < array.shape.size(); ++d)
-    dictionary += (d > 0 ? ", " : "") + std::to_string(array.shape[d]);
-  dictionary += array.shape.size() == 1 ? ",), }" : "), }";
+  for (std::size_t d = 0; d < shape.size(); ++d) dictionary += (d > 0 ? ", " : "") + std::to_string(shape[d]);
+  dictionary += shape.size() == 1 ? ",), }" : "), }";
   dictionary.append((64 - (10 + dictionary.size() + 1) % 64) % 64, ' ');
   dictionary += '\n';
   std::string header(npy_magic);
   header += std::string("\x01\x00", 2);
   append_little_endian(header, static_cast<std::uint16_t>(dictionary.size()));
   return header + dictionary;
+}
+
+inline std::string npy_header(const HostArray& array) {
+  if (static_cast<std::size_t>(array.size()) * size_of(array.dtype) != array.data.size()) {
+    throw ShapeError("an array of shape " + shape_text(array.shape) + " and type " + std::string(name_of(array.dtype)) +
+                     " holds " + std::to_string(array.data.size()) + " bytes");
+  }
+  return npy_header(array.dtype, array.shape);
 }
 
 }  // namespace detail
@@ -284,5 +287,41 @@ void save_npy(const std::filesystem::path& path, const HostArray& array) {
     sink.write(array.data);
   });
 }
+
+/// Writes one array of a known shape bit by bit, for data that do not fit into memory: the values follow each other in
+/// C order. The file appears, whole, with finish(); without it the path keeps what it held. Throws IoError.
+template <Storable T, class Calls = SystemCalls>
+class NpyWriter {
+ public:
+  NpyWriter(const std::filesystem::path& path, std::vector<index_t> shape)
+      : path_(path), shape_(std::move(shape)), left_(element_count(shape_)), file_(path) {
+    file_.sink().write(detail::npy_header(dtype_of<T>, shape_));
+  }
+  /// The next values; throws ShapeError when there are more than the shape has left.
+  void write(std::span<const T> values) {
+    if (static_cast<index_t>(values.size()) > left_) {
+      throw ShapeError(std::to_string(values.size()) + " values given for " + path_.string() + ", but shape " +
+                       shape_text(shape_) + " has room for " + std::to_string(left_) + " more");
+    }
+    file_.sink().write(std::as_bytes(values));
+    left_ -= static_cast<index_t>(values.size());
+  }
+  /// Values that are still to come.
+  index_t left() const { return left_; }
+  /// Puts the file in place. Throws ShapeError while values are missing.
+  void finish() {
+    if (left_ != 0) {
+      throw ShapeError(path_.string() + " is not complete: " + std::to_string(left_) + " values of shape " +
+                       shape_text(shape_) + " are missing");
+    }
+    file_.commit();
+  }
+
+ private:
+  std::filesystem::path path_;
+  std::vector<index_t> shape_;
+  index_t left_;
+  AtomicFile<Calls> file_;
+};
 
 }  // namespace kolmo::io
