@@ -1,0 +1,392 @@
+#pragma once
+// The discrete Fourier transform of one line of n points, y_k = sum_j x_j e^{-2 pi i j k / n}, in place over radices 8,
+// 4, 5, 3 and 2 (decimation in frequency, Cooley and Tukey 1965, Gentleman and Sande 1966). Lengths with other prime
+// factors become a cyclic convolution (Bluestein 1970). The element type V is a scalar or a vector with one line per
+// lane; every lane computes the same operations. The inverse transform is the forward one with the parts exchanged.
+//
+// A point is two values, its parts. The stages leave y_k at place `position[k]`: whoever reads the result looks there.
+
+#include <utility>
+
+#include <kolmo/core/array.hpp>
+
+namespace kolmo::detail {
+
+/// A stage splits blocks of `length` points into `radix` interleaved ones.
+struct FftStage {
+  int radix = 1;
+  index_t length = 1;
+  index_t roots = 0;  // where its roots of unity start
+};
+
+/// Points and parts of a line one after the other: a buffer of whole vectors, or one line in scalars.
+template <class V>
+struct FftBuffer {
+  V* data;
+  KOLMO_HD KOLMO_INLINE void load(index_t i, V& re, V& im) const {
+    re = data[2 * i];
+    im = data[2 * i + 1];
+  }
+  KOLMO_HD KOLMO_INLINE void store(index_t i, const V& re, const V& im) const {
+    data[2 * i] = re;
+    data[2 * i + 1] = im;
+  }
+};
+
+/// The same, `step` values apart: lines side by side, as a device reads them best.
+template <class V>
+struct FftSpacedBuffer {
+  V* data;
+  index_t step;
+  KOLMO_HD KOLMO_INLINE void load(index_t i, V& re, V& im) const {
+    re = data[2 * i * step];
+    im = data[(2 * i + 1) * step];
+  }
+  KOLMO_HD KOLMO_INLINE void store(index_t i, const V& re, const V& im) const {
+    data[2 * i * step] = re;
+    data[(2 * i + 1) * step] = im;
+  }
+};
+
+/// A buffer seen with real and imaginary parts exchanged.
+template <class Buffer>
+struct FftExchanged {
+  Buffer buffer;
+  template <class V>
+  KOLMO_HD KOLMO_INLINE void load(index_t i, V& re, V& im) const {
+    buffer.load(i, im, re);
+  }
+  template <class V>
+  KOLMO_HD KOLMO_INLINE void store(index_t i, const V& re, const V& im) const {
+    buffer.store(i, im, re);
+  }
+};
+
+/// The transform of `radix` points in registers.
+template <int radix>
+struct FftRadix;
+
+template <>
+struct FftRadix<2> {
+  template <class T, class V>
+  KOLMO_HD KOLMO_INLINE static void transform(V* re, V* im) {
+    const V a = re[0], b = im[0];
+    re[0] = a + re[1];
+    im[0] = b + im[1];
+    re[1] = a - re[1];
+    im[1] = b - im[1];
+  }
+};
+
+template <>
+struct FftRadix<3> {
+  template <class T, class V>
+  KOLMO_HD KOLMO_INLINE static void transform(V* re, V* im) {
+    constexpr T half = T(0.5), sine = T(0.866025403784438646763723170752936183L);
+    const V sum_re = re[1] + re[2], sum_im = im[1] + im[2];
+    const V part_re = sine * (re[1] - re[2]), part_im = sine * (im[1] - im[2]);
+    const V middle_re = re[0] - half * sum_re, middle_im = im[0] - half * sum_im;
+    re[0] = re[0] + sum_re;
+    im[0] = im[0] + sum_im;
+    re[1] = middle_re + part_im;
+    im[1] = middle_im - part_re;
+    re[2] = middle_re - part_im;
+    im[2] = middle_im + part_re;
+  }
+};
+
+template <>
+struct FftRadix<4> {
+  template <class T, class V>
+  KOLMO_HD KOLMO_INLINE static void transform(V* re, V* im) {
+    four(re[0], im[0], re[1], im[1], re[2], im[2], re[3], im[3]);
+  }
+  template <class V>
+  KOLMO_HD KOLMO_INLINE static void four(V& re0, V& im0, V& re1, V& im1, V& re2, V& im2, V& re3, V& im3) {
+    const V a_re = re0 + re2, a_im = im0 + im2, b_re = re0 - re2, b_im = im0 - im2;
+    const V c_re = re1 + re3, c_im = im1 + im3, d_re = re1 - re3, d_im = im1 - im3;
+    re0 = a_re + c_re;
+    im0 = a_im + c_im;
+    re1 = b_re + d_im;
+    im1 = b_im - d_re;
+    re2 = a_re - c_re;
+    im2 = a_im - c_im;
+    re3 = b_re - d_im;
+    im3 = b_im + d_re;
+  }
+};
+
+template <>
+struct FftRadix<5> {
+  template <class T, class V>
+  KOLMO_HD KOLMO_INLINE static void transform(V* re, V* im) {
+    constexpr T c1 = T(0.309016994374947424102293417182819059L), c2 = T(-0.809016994374947424102293417182819059L);
+    constexpr T s1 = T(0.951056516295153572116439333379382143L), s2 = T(0.587785252292473129168705954639072769L);
+    const V p_re = re[1] + re[4], p_im = im[1] + im[4], q_re = re[2] + re[3], q_im = im[2] + im[3];
+    const V u_re = re[1] - re[4], u_im = im[1] - im[4], v_re = re[2] - re[3], v_im = im[2] - im[3];
+    const V m1_re = re[0] + c1 * p_re + c2 * q_re, m1_im = im[0] + c1 * p_im + c2 * q_im;
+    const V m2_re = re[0] + c2 * p_re + c1 * q_re, m2_im = im[0] + c2 * p_im + c1 * q_im;
+    const V n1_re = s1 * u_re + s2 * v_re, n1_im = s1 * u_im + s2 * v_im;
+    const V n2_re = s2 * u_re - s1 * v_re, n2_im = s2 * u_im - s1 * v_im;
+    re[0] = re[0] + p_re + q_re;
+    im[0] = im[0] + p_im + q_im;
+    re[1] = m1_re + n1_im;
+    im[1] = m1_im - n1_re;
+    re[2] = m2_re + n2_im;
+    im[2] = m2_im - n2_re;
+    re[3] = m2_re - n2_im;
+    im[3] = m2_im + n2_re;
+    re[4] = m1_re - n1_im;
+    im[4] = m1_im + n1_re;
+  }
+};
+
+template <>
+struct FftRadix<8> {
+  template <class T, class V>
+  KOLMO_HD KOLMO_INLINE static void transform(V* re, V* im) {
+    constexpr T root = T(0.707106781186547524400844362104849039L);
+    FftRadix<4>::four(re[0], im[0], re[2], im[2], re[4], im[4], re[6], im[6]);
+    FftRadix<4>::four(re[1], im[1], re[3], im[3], re[5], im[5], re[7], im[7]);
+    // The odd half times e^{-i pi k / 4}.
+    const V b1_re = root * (re[3] + im[3]), b1_im = root * (im[3] - re[3]);
+    const V b2_re = im[5], b2_im = -re[5];
+    const V b3_re = root * (im[7] - re[7]), b3_im = -root * (re[7] + im[7]);
+    const V b0_re = re[1], b0_im = im[1];
+    const V a0_re = re[0], a0_im = im[0], a1_re = re[2], a1_im = im[2];
+    const V a2_re = re[4], a2_im = im[4], a3_re = re[6], a3_im = im[6];
+    re[0] = a0_re + b0_re;
+    im[0] = a0_im + b0_im;
+    re[1] = a1_re + b1_re;
+    im[1] = a1_im + b1_im;
+    re[2] = a2_re + b2_re;
+    im[2] = a2_im + b2_im;
+    re[3] = a3_re + b3_re;
+    im[3] = a3_im + b3_im;
+    re[4] = a0_re - b0_re;
+    im[4] = a0_im - b0_im;
+    re[5] = a1_re - b1_re;
+    im[5] = a1_im - b1_im;
+    re[6] = a2_re - b2_re;
+    im[6] = a2_im - b2_im;
+    re[7] = a3_re - b3_re;
+    im[7] = a3_im - b3_im;
+  }
+};
+
+/// Loads `radix` points, transforms them, multiplies all but the first by their roots of unity, and stores them.
+template <int radix, class T, class V, bool turned, class In, class Out>
+struct FftButterfly {
+  const In& in;
+  const Out& out;
+
+  KOLMO_HD KOLMO_INLINE void operator()(index_t from, index_t from_step, index_t to, index_t to_step,
+                                        const T* roots) const {
+    run(from, from_step, to, to_step, roots, std::make_integer_sequence<int, radix>{});
+  }
+  template <int... q>
+  KOLMO_HD KOLMO_INLINE void run(index_t from, index_t from_step, index_t to, index_t to_step, const T* roots,
+                                 std::integer_sequence<int, q...>) const {
+    V re[radix], im[radix];
+    (in.load(from + q * from_step, re[q], im[q]), ...);
+    FftRadix<radix>::template transform<T>(re, im);
+    (put<q>(to + q * to_step, re[q], im[q], roots), ...);
+  }
+  template <int q>
+  KOLMO_HD KOLMO_INLINE void put(index_t to, const V& re, const V& im, const T* roots) const {
+    if constexpr (turned && q > 0) {
+      const T c = roots[2 * q - 2], s = roots[2 * q - 1];
+      out.store(to, c * re - s * im, c * im + s * re);
+    } else {
+      out.store(to, re, im);
+    }
+  }
+};
+
+/// The mirror of FftButterfly with conjugate roots, on exchanged parts: the roots come before the transform.
+template <int radix, class T, class V, bool turned, class Buffer>
+struct FftMirrored {
+  const Buffer& buffer;
+
+  template <int... q>
+  KOLMO_HD KOLMO_INLINE void run(index_t from, index_t step, const T* roots, std::integer_sequence<int, q...>) const {
+    V re[radix], im[radix];
+    (get<q>(from + q * step, re[q], im[q], roots), ...);
+    FftRadix<radix>::template transform<T>(re, im);
+    (buffer.store(from + q * step, im[q], re[q]), ...);
+  }
+  template <int q>
+  KOLMO_HD KOLMO_INLINE void get(index_t from, V& re, V& im, const T* roots) const {
+    buffer.load(from, im, re);
+    if constexpr (turned && q > 0) {
+      const T c = roots[2 * q - 2], s = roots[2 * q - 1];
+      const V a = re;
+      re = c * a - s * im;
+      im = c * im + s * a;
+    }
+  }
+};
+
+/// Everything about transforms of n points; the tables are where the transform runs. See fft_tables.hpp.
+template <class T>
+struct FftLine {
+  static constexpr int most_stages = 40;
+
+  index_t points = 1;   // of the transform
+  index_t size = 1;     // of the buffer: `points`, or the length of the convolution
+  int stage_count = 0;
+  Array<FftStage, most_stages> stages{};
+  const T* roots = nullptr;
+  const index_t* position = nullptr;  // [points]: where the stages leave y_k
+  const index_t* wave = nullptr;      // [size]: which k ends up at a place
+  const T* chirp = nullptr;           // [2 points]: e^{-i pi j^2 / n}; null without convolution
+  const T* kernel = nullptr;          // [2 size]: the transform of the conjugate chirp over `size`, by place
+
+  KOLMO_HD bool convolves() const { return chirp != nullptr; }
+
+  /// Transforms the `points` points of a buffer of `size` points in place; y_k is at position[k] then.
+  template <class V, class Buffer>
+  KOLMO_HD void transform(const Buffer& buffer) const {
+    if (!convolves()) {
+      run_stages<V>(buffer);
+      return;
+    }
+    for (index_t j = 0; j < points; ++j) multiply<V>(buffer, j, chirp[2 * j], chirp[2 * j + 1]);
+    const V zero = V{};
+    for (index_t j = points; j < size; ++j) buffer.store(j, zero, zero);
+    run_stages<V>(buffer);
+    for (index_t j = 0; j < size; ++j) multiply<V>(buffer, j, kernel[2 * j], kernel[2 * j + 1]);
+    for (int s = stage_count - 1; s >= 0; --s) mirrored_stage<V>(buffer, stages[s]);
+    for (index_t j = 0; j < points; ++j) multiply<V>(buffer, j, chirp[2 * j], chirp[2 * j + 1]);
+  }
+
+  /// The same with x_j read from in.load(j, ...).
+  template <class V, class Buffer, class In>
+  KOLMO_HD void transform_from(const Buffer& buffer, const In& in) const {
+    if (convolves() || stage_count == 0) {
+      for (index_t j = 0; j < points; ++j) {
+        V re, im;
+        in.load(j, re, im);
+        buffer.store(j, re, im);
+      }
+      transform<V>(buffer);
+      return;
+    }
+    stage<V>(in, buffer, stages[0]);
+    for (int s = 1; s < stage_count; ++s) stage<V>(buffer, buffer, stages[s]);
+  }
+
+  /// The same with y_k given to out.store(k, ...); the buffer is left undefined.
+  template <class V, class Buffer, class Out>
+  KOLMO_HD void transform_to(const Buffer& buffer, const Out& out) const {
+    if (convolves() || stage_count == 0) {
+      transform<V>(buffer);
+      for (index_t k = 0; k < points; ++k) {
+        V re, im;
+        buffer.load(position[k], re, im);
+        out.store(k, re, im);
+      }
+      return;
+    }
+    for (int s = 0; s + 1 < stage_count; ++s) stage<V>(buffer, buffer, stages[s]);
+    last_stage<V>(buffer, out, stages[stage_count - 1]);
+  }
+
+ private:
+  template <class V, class Buffer>
+  KOLMO_HD static void multiply(const Buffer& buffer, index_t j, T c, T s) {
+    V re, im;
+    buffer.load(j, re, im);
+    buffer.store(j, c * re - s * im, c * im + s * re);
+  }
+
+  template <class V, class Buffer>
+  KOLMO_HD void run_stages(const Buffer& buffer) const {
+    for (int s = 0; s < stage_count; ++s) stage<V>(buffer, buffer, stages[s]);
+  }
+
+  template <class V, class In, class Out>
+  KOLMO_HD void stage(const In& in, const Out& out, const FftStage& s) const {
+    switch (s.radix) {
+      case 2:
+        return radix_stage<2, V>(in, out, s);
+      case 3:
+        return radix_stage<3, V>(in, out, s);
+      case 4:
+        return radix_stage<4, V>(in, out, s);
+      case 5:
+        return radix_stage<5, V>(in, out, s);
+      default:
+        return radix_stage<8, V>(in, out, s);
+    }
+  }
+  template <int radix, class V, class In, class Out>
+  KOLMO_HD KOLMO_NOINLINE void radix_stage(const In& in, const Out& out, const FftStage& s) const {
+    const index_t step = s.length / radix, all = size, length = s.length;
+    const FftButterfly<radix, T, V, false, In, Out> plain{in, out};
+    const FftButterfly<radix, T, V, true, In, Out> turned{in, out};
+    for (index_t block = 0; block < all; block += length) {
+      const T* w = roots + s.roots;
+      plain(block, step, block, step, w);
+      KOLMO_ROLLED
+      for (index_t i = 1; i < step; ++i) {
+        turned(block + i, step, block + i, step, w);
+        w += 2 * (radix - 1);
+      }
+    }
+  }
+
+  template <class V, class In, class Out>
+  KOLMO_HD void last_stage(const In& in, const Out& out, const FftStage& s) const {
+    switch (s.radix) {
+      case 2:
+        return radix_last<2, V>(in, out);
+      case 3:
+        return radix_last<3, V>(in, out);
+      case 4:
+        return radix_last<4, V>(in, out);
+      case 5:
+        return radix_last<5, V>(in, out);
+      default:
+        return radix_last<8, V>(in, out);
+    }
+  }
+  template <int radix, class V, class In, class Out>
+  KOLMO_HD KOLMO_NOINLINE void radix_last(const In& in, const Out& out) const {
+    const index_t all = size, step = all / radix;
+    const FftButterfly<radix, T, V, false, In, Out> plain{in, out};
+    KOLMO_ROLLED
+    for (index_t block = 0; block < all; block += radix) plain(block, 1, wave[block], step, roots);
+  }
+
+  template <class V, class Buffer>
+  KOLMO_HD void mirrored_stage(const Buffer& buffer, const FftStage& s) const {
+    switch (s.radix) {
+      case 2:
+        return radix_mirrored<2, V>(buffer, s);
+      case 3:
+        return radix_mirrored<3, V>(buffer, s);
+      case 4:
+        return radix_mirrored<4, V>(buffer, s);
+      case 5:
+        return radix_mirrored<5, V>(buffer, s);
+      default:
+        return radix_mirrored<8, V>(buffer, s);
+    }
+  }
+  template <int radix, class V, class Buffer>
+  KOLMO_HD KOLMO_NOINLINE void radix_mirrored(const Buffer& buffer, const FftStage& s) const {
+    const index_t step = s.length / radix;
+    for (index_t block = 0; block < size; block += s.length) {
+      const T* w = roots + s.roots;
+      constexpr std::make_integer_sequence<int, radix> all{};
+      FftMirrored<radix, T, V, false, Buffer>{buffer}.run(block, step, w, all);
+      for (index_t i = 1; i < step; ++i) {
+        FftMirrored<radix, T, V, true, Buffer>{buffer}.run(block + i, step, w, all);
+        w += 2 * (radix - 1);
+      }
+    }
+  }
+};
+
+}  // namespace kolmo::detail

@@ -1,0 +1,438 @@
+#pragma once
+// Transforms of fields on the host. Lines are lanes of vectors: rows are transposed in registers, two of them as the
+// parts of one complex line, so that no root of unity separates them; columns are lanes as they lie. Between the two
+// passes the field lies in blocks of as many columns as a vector holds, which stay in the first-level cache.
+
+#include <kolmo/backend/fft_field.hpp>
+#include <kolmo/backend/fft_lanes.hpp>
+#include <kolmo/backend/pool.hpp>
+#include <kolmo/backend/threads.hpp>
+
+namespace kolmo::detail {
+
+/// Pooled memory for the length of a scope.
+template <class V>
+class HostScratch {
+ public:
+  explicit HostScratch(index_t count)
+      : bytes_(static_cast<std::size_t>(count) * sizeof(V)), data_(static_cast<V*>(HostPool::allocate(bytes_))) {}
+  ~HostScratch() { HostPool::deallocate(data_, bytes_); }
+  HostScratch(const HostScratch&) = delete;
+  HostScratch& operator=(const HostScratch&) = delete;
+  V* data() const { return data_; }
+
+ private:
+  std::size_t bytes_;
+  V* data_;
+};
+
+/// A batch on the threads: field by field where there are enough of them, else the blocks of one after the other.
+template <class F>
+void host_fft_batch(index_t batch, const F& field) {
+  if (batch >= threads::count()) {
+    threads::parallel_for(batch, field);
+  } else {
+    for (index_t b = 0; b < batch; ++b) field(b);
+  }
+}
+
+/// Up to `width` rows of T and what a block of lanes reads and writes of them.
+template <class T, int bytes>
+struct HostRows {
+  using Lanes = FftLanes<T, bytes>;
+  using V = typename Lanes::Vector;
+  static constexpr int width = Lanes::width;
+
+  /// Part `part` of points `first` ... of a buffer from `points` elements of each row.
+  static KOLMO_INLINE void load(const T* const (&row)[width], index_t points, V* buffer) {
+    if (points < width) {
+      for (index_t j = 0; j < points; ++j) {
+        T values[width];
+        for (int r = 0; r < width; ++r) values[r] = row[r][j];
+        buffer[2 * j] = Lanes::load(values);
+      }
+      return;
+    }
+    index_t i = 0;
+    for (; i + width <= points; i += width) load_tile(row, i, buffer);
+    // The last tile overlaps the one before.
+    if (i < points) load_tile(row, points - width, buffer);
+  }
+
+  /// Elements j of the first `count` rows from the points `place(j)` of a buffer.
+  template <class Place>
+  static KOLMO_INLINE void store(T* const (&row)[width], int count, index_t points, const V* buffer,
+                                 const Place& place) {
+    if (points < width) {
+      for (index_t j = 0; j < points; ++j) {
+        T values[width];
+        Lanes::store(values, buffer[2 * place(j)]);
+        for (int r = 0; r < count; ++r) row[r][j] = values[r];
+      }
+      return;
+    }
+    index_t i = 0;
+    for (; i + width <= points; i += width) store_tile(row, count, i, buffer, place);
+    if (i < points) store_tile(row, count, points - width, buffer, place);
+  }
+
+ private:
+  static KOLMO_INLINE void load_tile(const T* const (&row)[width], index_t i, V* buffer) {
+    V v[width];
+    for (int r = 0; r < width; ++r) v[r] = Lanes::load(row[r] + i);
+    Lanes::transpose(v);
+    for (int j = 0; j < width; ++j) buffer[2 * (i + j)] = v[j];
+  }
+  template <class Place>
+  static KOLMO_INLINE void store_tile(T* const (&row)[width], int count, index_t i, const V* buffer,
+                                      const Place& place) {
+    V v[width];
+    for (int j = 0; j < width; ++j) v[j] = buffer[2 * place(i + j)];
+    Lanes::transpose(v);
+    if (count == width) {
+      for (int r = 0; r < width; ++r) Lanes::store(row[r] + i, v[r]);
+    } else {
+      for (int r = 0; r < count; ++r) Lanes::store(row[r] + i, v[r]);
+    }
+  }
+};
+
+/// Rows of complex columns in memory, one vector of each part per row.
+template <class T, int bytes, bool whole>
+struct HostColumns {
+  using Lanes = FftLanes<T, bytes>;
+  T* data;
+  index_t row, part;  // distances
+  index_t count;      // columns, where not a whole vector
+  template <class V>
+  KOLMO_INLINE void load(index_t i, V& re, V& im) const {
+    const T* from = data + i * row;
+    if constexpr (whole) {
+      re = Lanes::load(from);
+      im = Lanes::load(from + part);
+    } else {
+      re = Lanes::load(from, count);
+      im = Lanes::load(from + part, count);
+    }
+  }
+  template <class V>
+  KOLMO_INLINE void store(index_t i, const V& re, const V& im) const {
+    T* to = data + i * row;
+    if constexpr (whole) {
+      Lanes::store(to, re);
+      Lanes::store(to + part, im);
+    } else {
+      Lanes::store(to, re, count);
+      Lanes::store(to + part, im, count);
+    }
+  }
+};
+
+/// Places in natural order, and those that the stages leave.
+struct FftInOrder {
+  KOLMO_INLINE index_t operator()(index_t j) const { return j; }
+};
+struct FftByPosition {
+  const index_t* position;
+  KOLMO_INLINE index_t operator()(index_t j) const { return position[j]; }
+};
+
+template <class T, int bytes = fft_vector_bytes>
+class HostFieldFft {
+  using Lanes = FftLanes<T, bytes>;
+  using Rows = HostRows<T, bytes>;
+  using V = typename Lanes::Vector;
+  static constexpr int width = Lanes::width;
+
+ public:
+  /// x[batch, n0, n1] -> y[batch, n0, 2, columns].
+  static void forward(const FieldFft<T>& field, index_t batch, const T* x, T* y) {
+    const HostFieldFft f(field);
+    host_fft_batch(batch, [&](index_t b) {
+      const HostScratch<V> blocks(f.block_step_ * f.column_blocks_);
+      const T* from = x + b * field.rows() * field.points();
+      T* to = y + b * field.rows() * 2 * field.columns;
+      threads::parallel_for(f.row_blocks_, [&](index_t block) { f.forward_rows(block, from, blocks.data()); });
+      threads::parallel_for(f.column_blocks_, [&](index_t block) { f.forward_columns(block, blocks.data(), to); });
+    });
+  }
+
+  /// The other way.
+  static void inverse(const FieldFft<T>& field, index_t batch, const T* y, T* x) {
+    const HostFieldFft f(field);
+    host_fft_batch(batch, [&](index_t b) {
+      const HostScratch<V> blocks(f.block_step_ * f.column_blocks_);
+      const T* from = y + b * field.rows() * 2 * field.columns;
+      T* to = x + b * field.rows() * field.points();
+      threads::parallel_for(f.column_blocks_, [&](index_t block) { f.inverse_columns(block, from, blocks.data()); });
+      threads::parallel_for(f.row_blocks_, [&](index_t block) { f.inverse_rows(block, blocks.data(), to); });
+    });
+  }
+
+ private:
+  explicit HostFieldFft(const FieldFft<T>& field)
+      : field_(field),
+        half_(divide_up(field.rows(), 2)),
+        row_blocks_(divide_up(half_, width)),
+        column_blocks_(divide_up(field.columns, width)),
+        block_step_(2 * (field.along_columns.size + 1)) {}
+
+  /// The pairs of rows of a block: row p with row p + half. Lanes without a pair repeat the last one. Of an odd number
+  /// of rows the last has no partner: the row behind all others stands for zeros.
+  struct Pairs {
+    index_t first[width], second[width];
+    int count;
+  };
+  Pairs pairs(index_t block) const {
+    Pairs result;
+    result.count = static_cast<int>(smaller<index_t>(width, half_ - block * width));
+    for (int r = 0; r < width; ++r) {
+      const index_t p = smaller(block * width + r, half_ - 1);
+      result.first[r] = p;
+      result.second[r] = p + half_ < field_.rows() ? p + half_ : line_end();
+    }
+    return result;
+  }
+
+  KOLMO_NOINLINE void forward_rows(index_t block, const T* x, V* blocks) const {
+    const index_t rows = field_.rows(), n = field_.points();
+    const FftLine<T>& line = field_.along_rows;
+    const HostScratch<V> buffer(2 * line.size);
+    const Pairs pair = pairs(block);
+    const bool lonely = pair.second[width - 1] == line_end();
+    const HostScratch<T> zeros(lonely ? n : 0);
+    if (lonely)
+      for (index_t i = 0; i < n; ++i) zeros.data()[i] = T(0);
+    const T *first[width], *second[width];
+    for (int r = 0; r < width; ++r) {
+      first[r] = x + pair.first[r] * n;
+      second[r] = pair.second[r] < rows ? x + pair.second[r] * n : zeros.data();
+    }
+    Rows::load(first, n, buffer.data());
+    Rows::load(second, n, buffer.data() + 1);
+    line.template transform<V>(FftBuffer<V>{buffer.data()});
+
+    const V* z = buffer.data();
+    for (index_t b = 0; b < column_blocks_; ++b) {
+      V* target = blocks + b * block_step_;
+      separate<0>(z, b * width, pair, target);
+      separate<1>(z, b * width, pair, target);
+    }
+  }
+
+  /// Columns k0 ... of a block of spectra, from the real or the imaginary parts of packed lines.
+  template <int part>
+  KOLMO_INLINE void separate(const V* z, index_t k0, const Pairs& pair, V* target) const {
+    const index_t n = field_.points();
+    const index_t* position = field_.along_rows.position;
+    V sum[width], difference[width];
+    for (int j = 0; j < width; ++j) {
+      const index_t k = smaller(k0 + j, field_.columns - 1);
+      const V up = z[2 * position[k] + part], down = z[2 * position[k == 0 ? 0 : n - k] + part];
+      const T weight = field_.forward_weight(k);
+      if constexpr (part == 0)
+        FftPair::separate_real(weight, up, down, sum[j], difference[j]);
+      else
+        FftPair::separate_imaginary(weight, up, down, sum[j], difference[j]);
+    }
+    Lanes::transpose(sum);
+    Lanes::transpose(difference);
+    const auto write = [&](int r) {
+      target[2 * (part == 0 ? pair.first[r] : pair.second[r])] = sum[r];
+      target[2 * (part == 0 ? pair.second[r] : pair.first[r]) + 1] = difference[r];
+    };
+    if (pair.count == width) {
+      for (int r = 0; r < width; ++r) write(r);
+    } else {
+      for (int r = 0; r < pair.count; ++r) write(r);
+    }
+  }
+
+  KOLMO_NOINLINE void forward_columns(index_t block, V* blocks, T* y) const {
+    const index_t m = field_.columns, count = smaller<index_t>(width, m - block * width);
+    const FftBuffer<V> buffer{blocks + block * block_step_};
+    if (count == width)
+      field_.along_columns.template transform_to<V>(buffer, HostColumns<T, bytes, true>{y + block * width, 2 * m, m, 0});
+    else
+      field_.along_columns.template transform_to<V>(buffer,
+                                                    HostColumns<T, bytes, false>{y + block * width, 2 * m, m, count});
+  }
+
+  KOLMO_NOINLINE void inverse_columns(index_t block, const T* y, V* blocks) const {
+    const index_t m = field_.columns, count = smaller<index_t>(width, m - block * width);
+    const FftBuffer<V> buffer{blocks + block * block_step_};
+    T* from = const_cast<T*>(y) + block * width;
+    if (count == width)
+      field_.along_columns.template transform_from<V>(
+          buffer, FftExchanged<HostColumns<T, bytes, true>>{{from, 2 * m, m, 0}});
+    else
+      field_.along_columns.template transform_from<V>(
+          buffer, FftExchanged<HostColumns<T, bytes, false>>{{from, 2 * m, m, count}});
+    buffer.data[2 * line_end()] = V{};
+    buffer.data[2 * line_end() + 1] = V{};
+  }
+
+  /// The blocks hold exchanged parts, by position.
+  KOLMO_NOINLINE void inverse_rows(index_t block, const V* blocks, T* x) const {
+    const index_t rows = field_.rows(), n = field_.points(), m = field_.columns;
+    const FftLine<T>& line = field_.along_rows;
+    const HostScratch<V> buffer(2 * line.size);
+    V* z = buffer.data();
+    const Pairs pair = pairs(block);
+    index_t first[width], second[width];
+    for (int r = 0; r < width; ++r) {
+      first[r] = field_.along_columns.position[pair.first[r]];
+      second[r] = pair.second[r] < rows ? field_.along_columns.position[pair.second[r]] : line_end();
+    }
+    for (index_t k = m; k <= n - m; ++k) z[2 * k] = z[2 * k + 1] = V{};
+    for (index_t b = 0; b < column_blocks_; ++b) {
+      const V* source = blocks + b * block_step_;
+      join<0>(source, b * width, first, second, z);
+      join<1>(source, b * width, first, second, z);
+    }
+    line.template transform<V>(FftBuffer<V>{z});
+    T* row[width];
+    for (int r = 0; r < width; ++r) row[r] = x + pair.first[r] * n;
+    Rows::store(row, pair.count, n, z + 1, FftByPosition{line.position});
+    int count = pair.count;
+    for (int r = 0; r < width; ++r) row[r] = x + pair.second[r] * n;
+    if (pair.second[count - 1] >= rows) --count;
+    Rows::store(row, count, n, z, FftByPosition{line.position});
+  }
+
+  /// The mirror of `separate`; parts are exchanged on both sides.
+  template <int part>
+  KOLMO_INLINE void join(const V* source, index_t k0, const index_t (&first)[width], const index_t (&second)[width],
+                         V* z) const {
+    const index_t n = field_.points();
+    V one[width], other[width];
+    for (int r = 0; r < width; ++r) {
+      one[r] = source[2 * (part == 0 ? first[r] : second[r]) + 1];
+      other[r] = source[2 * (part == 0 ? second[r] : first[r])];
+    }
+    Lanes::transpose(one);
+    Lanes::transpose(other);
+    const int count = static_cast<int>(smaller<index_t>(width, field_.columns - k0));
+    for (int j = 0; j < count; ++j) {
+      const index_t k = k0 + j;
+      const T weight = field_.inverse_weight(k);
+      V* up = z + 2 * k + 1 - part;
+      if (!field_.is_interior(k))
+        *up = weight * one[j];
+      else if constexpr (part == 0)
+        FftPair::join_real(weight, one[j], other[j], *up, z[2 * (n - k) + 1]);
+      else
+        FftPair::join_imaginary(weight, one[j], other[j], *up, z[2 * (n - k)]);
+    }
+  }
+
+  index_t line_end() const { return field_.along_columns.size; }
+
+  const FieldFft<T>& field_;
+  index_t half_, row_blocks_, column_blocks_, block_step_;
+};
+
+/// Two real columns as the parts of a complex one: part 0 goes to one place, part 1 to another.
+template <class T, int bytes, bool whole>
+struct HostSineColumns {
+  using Lanes = FftLanes<T, bytes>;
+  T *first, *second;  // row l - 1 is what index l means
+  index_t row;
+  index_t first_count, second_count;
+  template <class V>
+  KOLMO_INLINE void store(index_t l, const V& re, const V& im) const {
+    if constexpr (whole) {
+      Lanes::store(first + (l - 1) * row, re);
+      Lanes::store(second + (l - 1) * row, im);
+    } else {
+      Lanes::store(first + (l - 1) * row, re, first_count);
+      Lanes::store(second + (l - 1) * row, im, second_count);
+    }
+  }
+};
+
+template <class T, int bytes = fft_vector_bytes>
+class HostFieldSine {
+  using Lanes = FftLanes<T, bytes>;
+  using Rows = HostRows<T, bytes>;
+  using V = typename Lanes::Vector;
+  static constexpr int width = Lanes::width;
+
+ public:
+  /// x[batch, rows, columns] -> y, which may be x.
+  static void apply(const FieldSine<T>& field, index_t batch, const T* x, T* y) {
+    const HostFieldSine f(field);
+    host_fft_batch(batch, [&](index_t b) {
+      const HostScratch<V> blocks(f.block_step_ * f.column_blocks_);
+      const T* from = x + b * field.rows() * field.columns();
+      T* to = y + b * field.rows() * field.columns();
+      threads::parallel_for(f.row_blocks_, [&](index_t block) { f.transform_rows(block, from, blocks.data()); });
+      threads::parallel_for(f.column_blocks_, [&](index_t block) { f.transform_columns(block, blocks.data(), to); });
+    });
+  }
+
+ private:
+  explicit HostFieldSine(const FieldSine<T>& field)
+      : field_(field),
+        half_rows_(divide_up(field.rows(), 2)),
+        half_columns_(divide_up(field.columns(), 2)),
+        row_blocks_(divide_up(half_rows_, width)),
+        column_blocks_(divide_up(half_columns_, width)),
+        block_step_(2 * field.along_columns.line.size) {}
+
+  /// Row p with row p + half as parts. A row that is missing repeats the one before.
+  KOLMO_NOINLINE void transform_rows(index_t block, const T* x, V* blocks) const {
+    const index_t rows = field_.rows(), n = field_.columns();
+    const FftLine<T>& line = field_.along_rows.line;
+    const HostScratch<V> buffer(2 * line.size), sums(2 * (n + width));
+    const T *first[width], *second[width];
+    for (int r = 0; r < width; ++r) {
+      const index_t p = smaller(block * width + r, half_rows_ - 1);
+      first[r] = x + p * n;
+      second[r] = x + smaller(p + half_rows_, rows - 1) * n;
+    }
+    Rows::load(first, n, buffer.data() + 2);
+    Rows::load(second, n, buffer.data() + 3);
+    const FftBuffer<V> z{buffer.data()};
+    field_.along_rows.template prepare<V>(z, T(1));
+    line.template transform<V>(z);
+    // Sum l at l - 1.
+    field_.along_rows.template finish<V>(z, FftBuffer<V>{sums.data() - 2});
+    const index_t count = smaller<index_t>(width, half_rows_ - block * width);
+    for (index_t h = 0; h < 2; ++h)
+      for (index_t b = 0; b < column_blocks_; ++b) {
+        V* target = blocks + b * block_step_ + h;
+        for (int part = 0; part < 2; ++part) {
+          V v[width];
+          for (int j = 0; j < width; ++j)
+            v[j] = sums.data()[2 * smaller(h * half_columns_ + b * width + j, n - 1) + part];
+          Lanes::transpose(v);
+          for (int r = 0; r < count; ++r) {
+            const index_t row = block * width + r + (part == 0 ? 0 : half_rows_);
+            if (row < rows) target[2 * (row + 1)] = v[r];
+          }
+        }
+      }
+  }
+
+  /// Column p with column p + half as parts.
+  KOLMO_NOINLINE void transform_columns(index_t block, V* blocks, T* y) const {
+    const index_t n = field_.columns(), at = block * width;
+    const FftBuffer<V> z{blocks + block * block_step_};
+    field_.along_columns.template prepare<V>(z, field_.scale);
+    field_.along_columns.line.template transform<V>(z);
+    const index_t first = smaller<index_t>(width, half_columns_ - at);
+    const index_t second = larger<index_t>(0, smaller<index_t>(width, n - half_columns_ - at));
+    T* to = y + at;
+    if (first == width && second == width)
+      field_.along_columns.template finish<V>(z, HostSineColumns<T, bytes, true>{to, to + half_columns_, n, 0, 0});
+    else
+      field_.along_columns.template finish<V>(
+          z, HostSineColumns<T, bytes, false>{to, to + half_columns_, n, first, second});
+  }
+
+  const FieldSine<T>& field_;
+  index_t half_rows_, half_columns_, row_blocks_, column_blocks_, block_step_;
+};
+
+}  // namespace kolmo::detail
