@@ -2,8 +2,22 @@
 
 #define KOLMO_COMPILING
 #include <kolmo/backend/eigen.hpp>
+#include <kolmo/backend/host_fft.hpp>
 
 namespace kolmo::detail {
 template void host_tile_product<float>(const GemmCall<float>&);
 template void host_tile_product<double>(const GemmCall<double>&);
+
+template void host_field_forward<float>(const FieldFft<float>&, index_t, const float*, float*);
+template void host_field_forward<double>(const FieldFft<double>&, index_t, const double*, double*);
+template void host_field_inverse<float>(const FieldFft<float>&, index_t, const float*, float*);
+template void host_field_inverse<double>(const FieldFft<double>&, index_t, const double*, double*);
+template void host_field_sine<float>(const FieldSine<float>&, index_t, const float*, float*);
+template void host_field_sine<double>(const FieldSine<double>&, index_t, const double*, double*);
+template void host_rows_fft<float>(const RowsFft<float>&, index_t, const float*, float*);
+template void host_rows_fft<double>(const RowsFft<double>&, index_t, const double*, double*);
+template void host_rows_sine<float>(const SineLine<float>&, float, index_t, const float*, float*);
+template void host_rows_sine<double>(const SineLine<double>&, double, index_t, const double*, double*);
+template void host_columns_fft<float>(const FftLine<float>&, bool, index_t, index_t, const float*, float*);
+template void host_columns_fft<double>(const FftLine<double>&, bool, index_t, index_t, const double*, double*);
 }  // namespace kolmo::detail

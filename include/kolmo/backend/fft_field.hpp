@@ -23,6 +23,53 @@ struct FieldFft {
   KOLMO_HD T inverse_weight(index_t k) const { return is_interior(k) ? T(0.5) * interior * scale : scale; }
 };
 
+/// Lines in rows, one by one: [rows, n] where real, else [rows, 2, columns].
+template <class T>
+struct RowsFft {
+  FftLine<T> line;
+  bool inverse = false, real_in = false, real_out = false;
+  index_t columns = 1;  // of a half spectrum on either side
+  T scale = T(1);
+  T interior = T(1);  // factor of the columns that stand for their conjugates too
+
+  KOLMO_HD bool completes() const { return real_out && !real_in; }
+  KOLMO_HD index_t in_columns() const { return completes() ? columns : line.points; }
+  KOLMO_HD index_t out_columns() const { return real_in && !real_out ? columns : line.points; }
+  KOLMO_HD bool weighs() const { return !completes() && (scale != T(1) || interior != T(1)); }
+  KOLMO_HD T weight(index_t k) const {
+    return scale * (k == 0 || 2 * k == line.points || !real_in ? T(1) : interior);
+  }
+
+  /// A half spectrum becomes a whole one, weighted; parts are exchanged. The imaginary parts of its ends are ignored.
+  template <class V, class Buffer>
+  KOLMO_HD void complete(const Buffer& buffer) const {
+    const index_t n = line.points;
+    const V zero = V{};
+    for (index_t k = 0; k < columns; ++k) {
+      V im, re;
+      buffer.load(k, im, re);
+      if (k == 0 || 2 * k == n) {
+        buffer.store(k, zero, scale * re);
+      } else {
+        const T weight = T(0.5) * interior * scale;
+        buffer.store(k, weight * im, weight * re);
+        buffer.store(n - k, -weight * im, weight * re);
+      }
+    }
+    for (index_t k = columns; k <= n - columns; ++k) buffer.store(k, zero, zero);
+  }
+
+  template <class V, class Buffer>
+  KOLMO_HD void weigh(const Buffer& buffer) const {
+    for (index_t k = 0; k < out_columns(); ++k) {
+      V re, im;
+      buffer.load(line.position[k], re, im);
+      const T w = weight(k);
+      buffer.store(line.position[k], w * re, w * im);
+    }
+  }
+};
+
 /// What two real lines packed as a + i b have in common with their spectra A and B. Everything comes in twice: from the
 /// real parts of the points k and -k of the packed spectrum come re A and im B, from the imaginary parts re B and im A.
 struct FftPair {

@@ -3,139 +3,9 @@
 // parts of one complex line, so that no root of unity separates them; columns are lanes as they lie. Between the two
 // passes the field lies in blocks of as many columns as a vector holds, which stay in the first-level cache.
 
-#include <kolmo/backend/fft_field.hpp>
-#include <kolmo/backend/fft_lanes.hpp>
-#include <kolmo/backend/pool.hpp>
-#include <kolmo/backend/threads.hpp>
+#include <kolmo/backend/host_fft_lines.hpp>
 
 namespace kolmo::detail {
-
-/// Pooled memory for the length of a scope.
-template <class V>
-class HostScratch {
- public:
-  explicit HostScratch(index_t count)
-      : bytes_(static_cast<std::size_t>(count) * sizeof(V)), data_(static_cast<V*>(HostPool::allocate(bytes_))) {}
-  ~HostScratch() { HostPool::deallocate(data_, bytes_); }
-  HostScratch(const HostScratch&) = delete;
-  HostScratch& operator=(const HostScratch&) = delete;
-  V* data() const { return data_; }
-
- private:
-  std::size_t bytes_;
-  V* data_;
-};
-
-/// A batch on the threads: field by field where there are enough of them, else the blocks of one after the other.
-template <class F>
-void host_fft_batch(index_t batch, const F& field) {
-  if (batch >= threads::count()) {
-    threads::parallel_for(batch, field);
-  } else {
-    for (index_t b = 0; b < batch; ++b) field(b);
-  }
-}
-
-/// Up to `width` rows of T and what a block of lanes reads and writes of them.
-template <class T, int bytes>
-struct HostRows {
-  using Lanes = FftLanes<T, bytes>;
-  using V = typename Lanes::Vector;
-  static constexpr int width = Lanes::width;
-
-  /// Part `part` of points `first` ... of a buffer from `points` elements of each row.
-  static KOLMO_INLINE void load(const T* const (&row)[width], index_t points, V* buffer) {
-    if (points < width) {
-      for (index_t j = 0; j < points; ++j) {
-        T values[width];
-        for (int r = 0; r < width; ++r) values[r] = row[r][j];
-        buffer[2 * j] = Lanes::load(values);
-      }
-      return;
-    }
-    index_t i = 0;
-    for (; i + width <= points; i += width) load_tile(row, i, buffer);
-    // The last tile overlaps the one before.
-    if (i < points) load_tile(row, points - width, buffer);
-  }
-
-  /// Elements j of the first `count` rows from the points `place(j)` of a buffer.
-  template <class Place>
-  static KOLMO_INLINE void store(T* const (&row)[width], int count, index_t points, const V* buffer,
-                                 const Place& place) {
-    if (points < width) {
-      for (index_t j = 0; j < points; ++j) {
-        T values[width];
-        Lanes::store(values, buffer[2 * place(j)]);
-        for (int r = 0; r < count; ++r) row[r][j] = values[r];
-      }
-      return;
-    }
-    index_t i = 0;
-    for (; i + width <= points; i += width) store_tile(row, count, i, buffer, place);
-    if (i < points) store_tile(row, count, points - width, buffer, place);
-  }
-
- private:
-  static KOLMO_INLINE void load_tile(const T* const (&row)[width], index_t i, V* buffer) {
-    V v[width];
-    for (int r = 0; r < width; ++r) v[r] = Lanes::load(row[r] + i);
-    Lanes::transpose(v);
-    for (int j = 0; j < width; ++j) buffer[2 * (i + j)] = v[j];
-  }
-  template <class Place>
-  static KOLMO_INLINE void store_tile(T* const (&row)[width], int count, index_t i, const V* buffer,
-                                      const Place& place) {
-    V v[width];
-    for (int j = 0; j < width; ++j) v[j] = buffer[2 * place(i + j)];
-    Lanes::transpose(v);
-    if (count == width) {
-      for (int r = 0; r < width; ++r) Lanes::store(row[r] + i, v[r]);
-    } else {
-      for (int r = 0; r < count; ++r) Lanes::store(row[r] + i, v[r]);
-    }
-  }
-};
-
-/// Rows of complex columns in memory, one vector of each part per row.
-template <class T, int bytes, bool whole>
-struct HostColumns {
-  using Lanes = FftLanes<T, bytes>;
-  T* data;
-  index_t row, part;  // distances
-  index_t count;      // columns, where not a whole vector
-  template <class V>
-  KOLMO_INLINE void load(index_t i, V& re, V& im) const {
-    const T* from = data + i * row;
-    if constexpr (whole) {
-      re = Lanes::load(from);
-      im = Lanes::load(from + part);
-    } else {
-      re = Lanes::load(from, count);
-      im = Lanes::load(from + part, count);
-    }
-  }
-  template <class V>
-  KOLMO_INLINE void store(index_t i, const V& re, const V& im) const {
-    T* to = data + i * row;
-    if constexpr (whole) {
-      Lanes::store(to, re);
-      Lanes::store(to + part, im);
-    } else {
-      Lanes::store(to, re, count);
-      Lanes::store(to + part, im, count);
-    }
-  }
-};
-
-/// Places in natural order, and those that the stages leave.
-struct FftInOrder {
-  KOLMO_INLINE index_t operator()(index_t j) const { return j; }
-};
-struct FftByPosition {
-  const index_t* position;
-  KOLMO_INLINE index_t operator()(index_t j) const { return position[j]; }
-};
 
 template <class T, int bytes = fft_vector_bytes>
 class HostFieldFft {
@@ -434,5 +304,35 @@ class HostFieldSine {
   const FieldSine<T>& field_;
   index_t half_rows_, half_columns_, row_blocks_, column_blocks_, block_step_;
 };
+
+// With KOLMO_COMPILED, and in CUDA files, which have no vector types, these come from the library kolmo::compiled.
+template <class T>
+void host_field_forward(const FieldFft<T>& field, index_t batch, const T* x, T* y);
+template <class T>
+void host_field_inverse(const FieldFft<T>& field, index_t batch, const T* y, T* x);
+template <class T>
+void host_field_sine(const FieldSine<T>& field, index_t batch, const T* x, T* y);
+
+#if defined(KOLMO_COMPILING) || !(defined(KOLMO_COMPILED) || defined(KOLMO_CUDA_FILE))
+template <class T>
+void host_field_forward(const FieldFft<T>& field, index_t batch, const T* x, T* y) {
+  HostFieldFft<T>::forward(field, batch, x, y);
+}
+template <class T>
+void host_field_inverse(const FieldFft<T>& field, index_t batch, const T* y, T* x) {
+  HostFieldFft<T>::inverse(field, batch, y, x);
+}
+template <class T>
+void host_field_sine(const FieldSine<T>& field, index_t batch, const T* x, T* y) {
+  HostFieldSine<T>::apply(field, batch, x, y);
+}
+#else
+extern template void host_field_forward<float>(const FieldFft<float>&, index_t, const float*, float*);
+extern template void host_field_forward<double>(const FieldFft<double>&, index_t, const double*, double*);
+extern template void host_field_inverse<float>(const FieldFft<float>&, index_t, const float*, float*);
+extern template void host_field_inverse<double>(const FieldFft<double>&, index_t, const double*, double*);
+extern template void host_field_sine<float>(const FieldSine<float>&, index_t, const float*, float*);
+extern template void host_field_sine<double>(const FieldSine<double>&, index_t, const double*, double*);
+#endif
 
 }  // namespace kolmo::detail

@@ -4,14 +4,20 @@
 
 #include <memory>
 #include <mutex>
+#include <type_traits>
 #include <vector>
 
 #include <kolmo/ad/items.hpp>
 #include <kolmo/backend/fft_field.hpp>
 #include <kolmo/backend/fft_tables.hpp>
+#include <kolmo/backend/host_loops.hpp>
 #include <kolmo/core/tensor.hpp>
 
 namespace kolmo::detail {
+
+/// Backends on whose memory the host computes.
+template <class B>
+concept HostMemory = std::is_base_of_v<HostLoops, B>;
 
 /// The tables of a line in the memory of backend B.
 template <class T, class B>

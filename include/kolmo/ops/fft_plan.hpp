@@ -6,21 +6,11 @@
 // numbers ky = 0 ... m-1. Modes that are not kept count as zero on the way back.
 
 #include <string>
-#include <type_traits>
 
 #include <kolmo/backend/host_fft.hpp>
-#include <kolmo/backend/host_loops.hpp>
 #include <kolmo/ops/fft_kernels.hpp>
 
 namespace kolmo {
-
-namespace detail {
-
-/// Backends on whose memory the host computes.
-template <class B>
-concept HostMemory = std::is_base_of_v<HostLoops, B>;
-
-}  // namespace detail
 
 /// The discrete Fourier transform of real fields [batch, n0, n1] and its inverse. T is float or double; the functions
 /// take S = T or Dual<T, 1>, pointers in the memory of backend B, and inputs and outputs that do not overlap. Copies
@@ -79,7 +69,7 @@ class RealFft2 {
     detail::by_components<B, T>(batch, rows() * points(), rows() * 2 * columns_, x, y,
                                 [&field](index_t count, const T* from, T* to) {
                                   if constexpr (detail::HostMemory<B>)
-                                    detail::HostFieldFft<T>::forward(field, count, from, to);
+                                    detail::host_field_forward(field, count, from, to);
                                   else
                                     detail::field_forward<B>(field, count, from, to);
                                 });
@@ -91,7 +81,7 @@ class RealFft2 {
     detail::by_components<B, T>(batch, rows() * 2 * columns_, rows() * points(), y, x,
                                 [&field](index_t count, const T* from, T* to) {
                                   if constexpr (detail::HostMemory<B>)
-                                    detail::HostFieldFft<T>::inverse(field, count, from, to);
+                                    detail::host_field_inverse(field, count, from, to);
                                   else
                                     detail::field_inverse<B>(field, count, from, to);
                                 });
@@ -138,7 +128,7 @@ class SineTransform2 {
     const index_t size = field.rows() * field.columns();
     detail::by_components<B, T>(batch, size, size, x, y, [&field](index_t count, const T* from, T* to) {
       if constexpr (detail::HostMemory<B>)
-        detail::HostFieldSine<T>::apply(field, count, from, to);
+        detail::host_field_sine(field, count, from, to);
       else
         detail::field_sine<B>(field, count, from, to);
     });

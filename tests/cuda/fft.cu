@@ -1,0 +1,16 @@
+// Transforms of fields inside a file of nvcc: on the device by kernels, on the host from kolmo::compiled.
+#include <kolmo/backend/cpu.hpp>
+#include <kolmo/cuda/cuda.cuh>
+#include <kolmo/ops/fft_plan.hpp>
+
+void transform(const kolmo::RealFft2<float>& plan, const float* x, float* y, float* back) {
+  plan.forward<kolmo::Cuda>(2, x, y);
+  plan.inverse<kolmo::Cuda>(2, y, back, 0.5f);
+  plan.forward<kolmo::Cpu>(2, x, y);
+}
+
+void transform_duals(const kolmo::RealFft2<double>& plan, const kolmo::Dual<double, 1>* x, kolmo::Dual<double, 1>* y) {
+  plan.inverse_adjoint<kolmo::Cuda>(2, x, y);
+}
+
+void sines(const kolmo::SineTransform2<double>& plan, double* x) { plan.apply<kolmo::Cuda>(1, x, x); }
