@@ -18,9 +18,9 @@ namespace kolmo::flow {
 struct ImmersedGrid {
   index_t nx = 200, ny = 200;
   index_t levels = 1;
-  double length = 4;                 ///< of the finest domain in x
+  double length = 4;                    ///< of the finest domain in x
   double corner_x = -2, corner_y = -2;  ///< lower left corner of the finest domain
-  double shift_x = 0, shift_y = 0;   ///< in [-1, 1]: where coarser levels have their extra room; 1 is all to the right / above
+  double shift_x = 0, shift_y = 0;  ///< in (-1, 1): where coarser levels have their extra room; towards 1: to the right, above
 
   double spacing(index_t level = 0) const {
     return length / static_cast<double>(nx) * static_cast<double>(index_t{1} << level);
@@ -78,6 +78,10 @@ struct ImmersedGrid {
       throw ArgumentError(given + name + " = " + std::to_string(shift) +
                           " puts the finer domain between two coarse nodes; the nearest that fits is " +
                           std::to_string(1 - 4 * whole / static_cast<double>(n)));
+    if (whole < 2 || whole > 0.5 * static_cast<double>(n) - 2)
+      throw ArgumentError(given + name + " = " + std::to_string(shift) + " leaves " +
+                          std::to_string(whole < 2 ? inner(n, shift) : n / 2 - inner(n, shift)) +
+                          " coarse cells between the finer domain and the edge of the coarser; at least 2 are needed");
   }
 };
 

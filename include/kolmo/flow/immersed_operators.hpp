@@ -1,0 +1,395 @@
+#pragma once
+// Operators of the immersed-boundary solver on nested grids (see immersed_grid.hpp) as row kernels: extension to the
+// border of a level, coarsening, fluxes of a streamfunction, and the explicit side of a substep with the nonlinear term
+// N = C^T(q x omega) = -div(u omega).
+//
+// Fields of all levels lie one after the other. The border of a level is a ring of 2(nx+1) + 2(ny+1) values: west and
+// east lines (ny+1 each), then south and north (nx+1 each), corners in both; its values come from the next coarser
+// level, and are zero on the outermost.
+
+#include <kolmo/ad/items.hpp>
+#include <kolmo/flow/immersed_grid.hpp>
+
+// A loop that does not vectorise is slower, not wrong.
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
+namespace kolmo::flow::detail {
+
+using kolmo::detail::for_each_item;
+
+template <class S>
+struct BaseScalarOf {
+  using Type = S;
+};
+template <class S, int N>
+struct BaseScalarOf<Dual<S, N>> : BaseScalarOf<S> {};
+/// The scalar of tables and weights beside a state of scalar S.
+template <class S>
+using BaseScalar = typename BaseScalarOf<S>::Type;
+
+/// The integers of an ImmersedGrid, for kernels.
+struct GridShape {
+  index_t nx, ny, levels, inner_x, inner_y;
+
+  GridShape() = default;
+  explicit GridShape(const ImmersedGrid& grid)
+      : nx(grid.nx), ny(grid.ny), levels(grid.levels), inner_x(grid.inner_x()), inner_y(grid.inner_y()) {}
+
+  KOLMO_HD index_t rows() const { return nx - 1; }
+  KOLMO_HD index_t columns() const { return ny - 1; }
+  KOLMO_HD index_t nodes() const { return (nx - 1) * (ny - 1); }
+  KOLMO_HD index_t node(index_t i, index_t j) const { return (i - 1) * (ny - 1) + j - 1; }
+  KOLMO_HD index_t ring() const { return 2 * (nx + 1) + 2 * (ny + 1); }
+  KOLMO_HD index_t fluxes_x() const { return (nx + 1) * ny; }
+  KOLMO_HD index_t fluxes() const { return (nx + 1) * ny + nx * (ny + 1); }
+  KOLMO_HD index_t flux_x(index_t i, index_t j) const { return i * ny + j; }
+  KOLMO_HD index_t flux_y(index_t i, index_t j) const { return fluxes_x() + i * (ny + 1) + j; }
+  /// Strictly inside the next finer domain.
+  KOLMO_HD bool inside_x(index_t i) const { return i > inner_x && i < inner_x + nx / 2; }
+  KOLMO_HD bool inside_y(index_t j) const { return j > inner_y && j < inner_y + ny / 2; }
+
+  /// The ring position and the node it stands for: k -> (i, j).
+  KOLMO_HD void ring_node(index_t k, index_t& i, index_t& j) const {
+    if (k < 2 * (ny + 1)) {
+      i = k < ny + 1 ? 0 : nx;
+      j = k < ny + 1 ? k : k - (ny + 1);
+    } else {
+      const index_t m = k - 2 * (ny + 1);
+      j = m < nx + 1 ? 0 : ny;
+      i = m < nx + 1 ? m : m - (nx + 1);
+    }
+  }
+};
+
+/// A nodal field of one level with its border.
+template <class S>
+struct NodeView {
+  const S* values;
+  const S* ring;
+  index_t nx, ny;
+
+  KOLMO_HD NodeView(const GridShape& g, const S* field, const S* rings, index_t level)
+      : values(field + level * g.nodes()), ring(rings + level * g.ring()), nx(g.nx), ny(g.ny) {}
+
+  /// p with p[j] the value at node (i, j) for 1 <= j <= ny-1.
+  KOLMO_HD const S* line(index_t i) const {
+    return i == 0 ? ring : i == nx ? ring + (ny + 1) : values + (i - 1) * (ny - 1) - 1;
+  }
+  /// Value at (i, 0) and (i, ny).
+  KOLMO_HD S south(index_t i) const { return ring[2 * (ny + 1) + i]; }
+  KOLMO_HD S north(index_t i) const { return ring[2 * (ny + 1) + (nx + 1) + i]; }
+};
+
+/// Border of a level from the interior of the next coarser one: its nodes, and means of two in between.
+/// An item is a ring position of one level but the last.
+template <class S>
+struct ExtendKernel {
+  using T = BaseScalar<S>;
+  GridShape g;
+  const S* field;
+  S* rings;
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t level = item / g.ring(), k = item % g.ring();
+    index_t i = 0, j = 0;
+    g.ring_node(k, i, j);
+    const S* coarse = field + (level + 1) * g.nodes() + g.node(g.inner_x + i / 2, g.inner_y + j / 2);
+    S value = coarse[0];
+    if (i % 2 == 1) value = T(0.5) * (coarse[0] + coarse[g.columns()]);
+    if (j % 2 == 1) value = T(0.5) * (coarse[0] + coarse[1]);
+    rings[item] = value;
+  }
+};
+
+/// Values of a coarse level strictly inside the finer domain become 9-point averages of the finer level's.
+/// An item is a row of them on `level`.
+template <class S>
+struct CoarsenKernel {
+  GridShape g;
+  S* field;
+  index_t level;
+  KOLMO_HD void operator()(index_t item) const {
+    using T = BaseScalar<S>;
+    const index_t n = g.columns();
+    const S* fine = field + (level - 1) * g.nodes() + g.node(2 * (item + 1), 2);
+    S* coarse = field + level * g.nodes() + g.node(g.inner_x + item + 1, g.inner_y + 1);
+    for (index_t j = 0; j < g.ny / 2 - 1; ++j) {
+      const S* f = fine + 2 * j;
+      coarse[j] = T(0.25) * f[0] + T(0.125) * (f[-1] + f[1] + f[-n] + f[n]) +
+                  T(0.0625) * (f[-n - 1] + f[-n + 1] + f[n - 1] + f[n + 1]);
+    }
+  }
+};
+
+/// Base flow of one level as fluxes: qx[i, j] = x0 + xj j, qy[i, j] = y0 + yi i.
+template <class T>
+struct BaseFluxes {
+  T x0 = 0, xj = 0, y0 = 0, yi = 0;
+};
+
+/// Fluxes of a streamfunction with its border, plus the base flow; also the largest |flux| of every row (NaN where one
+/// is not finite). An item is a row i = 0 ... nx of one level.
+template <class S>
+struct FluxKernel {
+  using T = BaseScalar<S>;
+  GridShape g;
+  const S* psi;
+  const S* rings;
+  const BaseFluxes<T>* base;
+  S* flux;
+  T* largest;
+
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t level = item / (g.nx + 1), i = item % (g.nx + 1), ny = g.ny;
+    const NodeView<S> view(g, psi, rings, level);
+    const BaseFluxes<T> b = base[level];
+    const S* line = view.line(i);
+    S* qx = flux + level * g.fluxes() + g.flux_x(i, 0);
+    T most = T(0);
+    KOLMO_INDEPENDENT
+    for (index_t j = 1; j < ny - 1; ++j) {
+      const S q = line[j + 1] - line[j] + (b.x0 + b.xj * static_cast<T>(j));
+      qx[j] = q;
+    }
+    qx[0] = line[1] - view.south(i) + b.x0;
+    qx[ny - 1] = view.north(i) - line[ny - 1] + (b.x0 + b.xj * static_cast<T>(ny - 1));
+    most = row_largest(qx, ny, most);
+    if (i < g.nx) {
+      const S* next = view.line(i + 1);
+      S* qy = flux + level * g.fluxes() + g.flux_y(i, 0);
+      const T add = b.y0 + b.yi * static_cast<T>(i);
+      KOLMO_INDEPENDENT
+      for (index_t j = 1; j < ny; ++j) qy[j] = line[j] - next[j] + add;
+      qy[0] = view.south(i) - view.south(i + 1) + add;
+      qy[ny] = view.north(i) - view.north(i + 1) + add;
+      most = row_largest(qy, ny + 1, most);
+    }
+    largest[item] = most;
+  }
+
+  KOLMO_HD static T row_largest(const S* q, index_t n, T most) {
+    constexpr int lanes = 16;
+    T lane[lanes];
+    for (int k = 0; k < lanes; ++k) lane[k] = most;
+    index_t j = 0;
+    for (; j + lanes <= n; j += lanes)
+      for (int k = 0; k < lanes; ++k) {
+        const T a = primal_abs(q[j + k]);
+        lane[k] = lane[k] >= a ? lane[k] : a;  // a NaN stays out of `lane >= a` and is taken
+      }
+    for (; j < n; ++j) {
+      const T a = primal_abs(q[j]);
+      lane[0] = lane[0] >= a ? lane[0] : a;
+    }
+    for (int k = 0; k < lanes; ++k) most = most >= lane[k] ? most : lane[k];
+    return most;
+  }
+  KOLMO_HD static T primal_abs(T x) { return x < T(0) ? -x : x; }
+  template <int N>
+  KOLMO_HD static T primal_abs(const Dual<T, N>& x) {
+    return x.v < T(0) ? -x.v : x.v;
+  }
+};
+
+/// X = omega v and Y = -omega u at nodes. An item is a row i - 1 of one level.
+template <class S>
+struct ProductKernel {
+  using T = BaseScalar<S>;
+  GridShape g;
+  const S* omega;
+  const S* flux;
+  const T* half_inverse_spacing;  // 1/(2 d) of every level
+  S* x;
+  S* y;
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t level = item / g.rows(), i = item % g.rows() + 1, n = g.columns();
+    const T scale = half_inverse_spacing[level];
+    const S* q = flux + level * g.fluxes();
+    const S* qx = q + g.flux_x(i, 0);
+    const S* west = q + g.flux_y(i - 1, 1);
+    const S* east = q + g.flux_y(i, 1);
+    const S* w = omega + item * n;
+    S* target_x = x + item * n;
+    S* target_y = y + item * n;
+    KOLMO_INDEPENDENT
+    for (index_t j = 0; j < n; ++j) {
+      target_x[j] = w[j] * (west[j] + east[j]) * scale;
+      target_y[j] = -(w[j] * (qx[j] + qx[j + 1]) * scale);
+    }
+  }
+};
+
+/// Weights of the node velocities where two levels meet: the transposes of how fluxes of the finer level enter the
+/// coarser one's. Positions count from the start of all levels' fluxes; unused entries have weight 0.
+template <class T>
+struct InterfaceStencil {
+  index_t position[4];
+  T weight[4];
+};
+
+/// Nodes of the coarse level's interface: bottom and top sides with corners, then left and right without.
+struct InterfaceNodes {
+  GridShape g;
+  KOLMO_HD index_t count() const { return g.nx + g.ny; }
+
+  /// (i, j) of node k on the coarse level, and which sides it lies on: -1 low, 1 high, 0 between.
+  KOLMO_HD void node(index_t k, index_t& i, index_t& j, int& side_x, int& side_y) const {
+    const index_t across = g.nx / 2 + 1, up = g.ny / 2 - 1;
+    index_t fine_i, fine_j;
+    if (k < 2 * across) {
+      fine_i = k < across ? k : k - across;
+      fine_j = k < across ? 0 : g.ny / 2;
+    } else {
+      const index_t m = k - 2 * across;
+      fine_i = m < up ? 0 : g.nx / 2;
+      fine_j = (m < up ? m : m - up) + 1;
+    }
+    i = g.inner_x + fine_i;
+    j = g.inner_y + fine_j;
+    side_x = fine_i == 0 ? -1 : fine_i == g.nx / 2 ? 1 : 0;
+    side_y = fine_j == 0 ? -1 : fine_j == g.ny / 2 ? 1 : 0;
+  }
+
+  /// u of node (i, j) of `level`, times its spacing.
+  template <class T>
+  KOLMO_HD InterfaceStencil<T> u(index_t level, index_t i, index_t j, int side_x, int side_y) const {
+    const index_t coarse = level * g.fluxes(), fine = coarse - g.fluxes();
+    const index_t below = coarse + g.flux_x(i, j - 1), above = coarse + g.flux_x(i, j);
+    if (side_y == 0) return {{below, above, below, below}, {T(0.5), T(0.5), T(0), T(0)}};
+    const index_t row = side_y < 0 ? 0 : g.ny - 1, outside = side_y < 0 ? below : above, inside = side_y < 0 ? above : below;
+    if (side_x != 0) return corner<T>(outside, inside, fine + g.flux_x(side_x < 0 ? 1 : g.nx - 1, row));
+    return side<T>(outside, fine + g.flux_x(2 * (i - g.inner_x), row), g.ny);
+  }
+  template <class T>
+  KOLMO_HD InterfaceStencil<T> v(index_t level, index_t i, index_t j, int side_x, int side_y) const {
+    const index_t coarse = level * g.fluxes(), fine = coarse - g.fluxes();
+    const index_t left = coarse + g.flux_y(i - 1, j), right = coarse + g.flux_y(i, j);
+    if (side_x == 0) return {{left, right, left, left}, {T(0.5), T(0.5), T(0), T(0)}};
+    const index_t column = side_x < 0 ? 0 : g.nx - 1, outside = side_x < 0 ? left : right, inside = side_x < 0 ? right : left;
+    if (side_y != 0) return corner<T>(outside, inside, fine + g.flux_y(column, side_y < 0 ? 1 : g.ny - 1));
+    return side<T>(outside, fine + g.flux_y(column, 2 * (j - g.inner_y)), 1);
+  }
+
+ private:
+  template <class T>
+  KOLMO_HD static InterfaceStencil<T> corner(index_t outside, index_t inside, index_t fine) {
+    return {{outside, inside, fine, fine}, {T(8.0 / 15), T(6.0 / 15), T(2.0 / 15), T(0)}};
+  }
+  template <class T>
+  KOLMO_HD static InterfaceStencil<T> side(index_t outside, index_t fine, index_t step) {
+    return {{outside, fine, fine - step, fine + step}, {T(2.0 / 3), T(1.0 / 3), T(1.0 / 6), T(1.0 / 6)}};
+  }
+};
+
+/// Products at interface nodes, with their own velocities. An item is an interface node of one level from 1 on.
+template <class S>
+struct InterfaceProductKernel {
+  using T = BaseScalar<S>;
+  GridShape g;
+  const S* omega;
+  const S* flux;
+  const T* half_inverse_spacing;
+  S* x;
+  S* y;
+  KOLMO_HD void operator()(index_t item) const {
+    const InterfaceNodes nodes{g};
+    const index_t level = item / nodes.count() + 1;
+    index_t i, j;
+    int side_x, side_y;
+    nodes.node(item % nodes.count(), i, j, side_x, side_y);
+    const index_t at = level * g.nodes() + g.node(i, j);
+    const T scale = T(2) * half_inverse_spacing[level];
+    x[at] = omega[at] * sum(nodes.v<T>(level, i, j, side_x, side_y)) * scale;
+    y[at] = -(omega[at] * sum(nodes.u<T>(level, i, j, side_x, side_y)) * scale);
+  }
+  KOLMO_HD S sum(const InterfaceStencil<T>& s) const {
+    return (flux[s.position[0]] * s.weight[0] + flux[s.position[1]] * s.weight[1]) +
+           (flux[s.position[2]] * s.weight[2] + flux[s.position[3]] * s.weight[3]);
+  }
+};
+
+/// The products one node inside the interface that make a plain central difference at the interface use the finer
+/// level's fluxes: X1 + (X2 - X0)/2 with X0 on the interface, X1 and X2 the next nodes of the finer level.
+/// An item is an interface node of one level from 1 on; corners have nothing to do.
+template <class S>
+struct InterfaceInsideKernel {
+  using T = BaseScalar<S>;
+  GridShape g;
+  S* x;
+  S* y;
+  KOLMO_HD void operator()(index_t item) const {
+    const InterfaceNodes nodes{g};
+    const index_t level = item / nodes.count() + 1;
+    index_t i, j;
+    int side_x, side_y;
+    nodes.node(item % nodes.count(), i, j, side_x, side_y);
+    if (side_x != 0 && side_y != 0) return;
+    const index_t at = level * g.nodes() + g.node(i, j);
+    const index_t fine_i = 2 * (i - g.inner_x), fine_j = 2 * (j - g.inner_y);
+    S* field = side_x != 0 ? y : x;
+    const index_t coarse_step = side_x != 0 ? -side_x * g.columns() : -side_y;
+    const index_t first_i = side_x < 0 ? 1 : side_x > 0 ? g.nx - 1 : fine_i;
+    const index_t first_j = side_y < 0 ? 1 : side_y > 0 ? g.ny - 1 : fine_j;
+    const index_t first = (level - 1) * g.nodes() + g.node(first_i, first_j);
+    field[at + coarse_step] = field[first] + T(0.5) * (field[first + coarse_step] - field[at]);
+  }
+};
+
+/// N = (Y[i+1] - Y[i-1] + X[j-1] - X[j+1]) / (2 d), zero strictly inside the finer domain, and the explicit side
+/// r = omega + diffusion (sum of neighbours - 4 omega) + now N + before N_before. An item is a row of one level.
+template <class S>
+struct ExplicitKernel {
+  using T = BaseScalar<S>;
+  GridShape g;
+  const S* omega;
+  const S* omega_rings;
+  const S* x;
+  const S* x_rings;
+  const S* y;
+  const S* y_rings;
+  const S* before;                // may be null where `weight_before` is 0
+  const T* half_inverse_spacing;  // per level
+  const T* diffusion;             // per level
+  T weight_now, weight_before;
+  S* nonlinear;
+  S* r;
+
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t level = item / g.rows(), i = item % g.rows() + 1, n = g.columns();
+    const NodeView<S> w(g, omega, omega_rings, level), view_x(g, x, x_rings, level), view_y(g, y, y_rings, level);
+    const T scale = half_inverse_spacing[level], spread = diffusion[level];
+    const S *here = w.line(i), *west = w.line(i - 1), *east = w.line(i + 1);
+    const S *px = view_x.line(i), *y_west = view_y.line(i - 1), *y_east = view_y.line(i + 1);
+    const index_t row = (level * g.rows() + i - 1) * n - 1;
+    S* target = nonlinear + row;
+    S* result = r + row;
+    KOLMO_INDEPENDENT
+    for (index_t j = 2; j < n; ++j) {
+      target[j] = scale * ((y_east[j] - y_west[j]) + (px[j - 1] - px[j + 1]));
+      result[j] = here[j] + spread * ((west[j] + east[j]) + (here[j - 1] + here[j + 1]) - T(4) * here[j]);
+    }
+    target[1] = scale * ((y_east[1] - y_west[1]) + (view_x.south(i) - px[2]));
+    result[1] = here[1] + spread * ((west[1] + east[1]) + (w.south(i) + here[2]) - T(4) * here[1]);
+    target[n] = scale * ((y_east[n] - y_west[n]) + (px[n - 1] - view_x.north(i)));
+    result[n] = here[n] + spread * ((west[n] + east[n]) + (here[n - 1] + w.north(i)) - T(4) * here[n]);
+    if (level > 0 && g.inside_x(i))
+      for (index_t j = g.inner_y + 1; j < g.inner_y + g.ny / 2; ++j) target[j] = S(T(0));
+    if (weight_before == T(0)) {
+      KOLMO_INDEPENDENT
+      for (index_t j = 1; j <= n; ++j) result[j] = result[j] + weight_now * target[j];
+    } else {
+      const S* last = before + row;
+      KOLMO_INDEPENDENT
+      for (index_t j = 1; j <= n; ++j)
+        result[j] = result[j] + (weight_now * target[j] + weight_before * last[j]);
+    }
+  }
+};
+
+}  // namespace kolmo::flow::detail
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif

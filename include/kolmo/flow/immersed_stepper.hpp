@@ -1,0 +1,166 @@
+#pragma once
+// One substep of the immersed-boundary projection method in null-space form (Colonius & Taira 2008) on pointers:
+//
+//   r = omega + dt ((a+b)/(2 Re) L omega + a N + b N_before),    omega* = A^-1 r,    A = 1 - beta/(2 Re) L,
+//   M F = P L^-1 K (-omega*) - defect,                           omega+ = omega* - A^-1 beta P^T F,
+//   psi = L^-1 K (-omega+),                                      q = C psi + q0
+//
+// with beta = (a + b) dt and P = E C (see immersed_coupling.hpp). Generic in the state's scalar S: T or Dual<T, 1>.
+
+#include <cmath>
+
+#include <kolmo/flow/immersed_coupling.hpp>
+#include <kolmo/flow/immersed_elliptic.hpp>
+
+namespace kolmo::flow::detail {
+
+/// Coefficients of one substep; weights include the time step.
+struct SubstepWeights {
+  double now = 0, before = 0;  ///< dt a, dt b
+  double alpha = 0;            ///< factor of L on both sides: (now + before) / (2 Re)
+  double beta() const { return now + before; }
+};
+
+template <class S>
+struct NegateKernel {
+  const S* x;
+  S* y;
+  KOLMO_HD void operator()(index_t i) const { y[i] = -x[i]; }
+};
+
+template <class S>
+struct DefectKernel {
+  S* velocity;
+  const BaseScalar<S>* wanted;
+  KOLMO_HD void operator()(index_t k) const { velocity[k] = velocity[k] - wanted[k]; }
+};
+
+/// Scratch of a substep on all levels.
+template <class S, class B>
+struct SubstepWork {
+  using V = Tensor<S, B>;
+  V x, y, psi, source;                       // nodal
+  V x_rings, y_rings, omega_rings, psi_rings;  // zero on the outermost level
+  V velocity;
+
+  SubstepWork() = default;
+  SubstepWork(const GridShape& g, index_t velocities) {
+    const Shape nodal{g.levels, g.nodes()}, rings{g.levels, g.ring()};
+    x = V::uninitialized(nodal);
+    y = V::uninitialized(nodal);
+    psi = V::uninitialized(nodal);
+    source = V::uninitialized(nodal);
+    x_rings = V::zeros(rings);
+    y_rings = V::zeros(rings);
+    omega_rings = V::zeros(rings);
+    psi_rings = V::zeros(rings);
+    velocity = V::uninitialized(Shape{velocities > 0 ? velocities : 1});
+  }
+};
+
+template <class T, class B>
+class ImmersedStepper {
+ public:
+  ImmersedStepper() = default;
+  explicit ImmersedStepper(const ImmersedGrid& grid) : g_(grid), elliptic_(grid) {
+    std::vector<T> half;
+    for (index_t l = 0; l < grid.levels; ++l) {
+      half.push_back(static_cast<T>(0.5 / grid.spacing(l)));
+      inverse_square_.push_back(1 / (grid.spacing(l) * grid.spacing(l)));
+    }
+    half_inverse_spacing_ = Tensor<T, B>::from(half);
+  }
+
+  const GridShape& shape() const { return g_; }
+  const NestedElliptic<T, B>& elliptic() const { return elliptic_; }
+  index_t nodes() const { return g_.levels * g_.nodes(); }
+
+  /// nonlinear = N(omega, flux), r = the explicit side of a substep.
+  template <class S>
+  void explicit_side(const SubstepWeights& weights, const S* omega, const S* flux, const S* before, S* nonlinear, S* r,
+                     SubstepWork<S, B>& w) const {
+    S *x = w.x.mutable_data(), *y = w.y.mutable_data();
+    S *x_rings = w.x_rings.mutable_data(), *y_rings = w.y_rings.mutable_data(), *rings = w.omega_rings.mutable_data();
+    for_each_item<B>(g_.levels * g_.rows(), ProductKernel<S>{g_, omega, flux, half_inverse_spacing_.data(), x, y});
+    if (g_.levels > 1) {
+      const index_t interface = (g_.levels - 1) * InterfaceNodes{g_}.count();
+      B::for_each(interface, InterfaceProductKernel<S>{g_, omega, flux, half_inverse_spacing_.data(), x, y});
+      B::for_each(interface, InterfaceInsideKernel<S>{g_, x, y});
+      elliptic_.extend(x, x_rings);
+      elliptic_.extend(y, y_rings);
+      elliptic_.extend(omega, rings);
+    }
+    const Tensor<T, B> diffusion = per_level(weights.alpha);
+    for_each_item<B>(g_.levels * g_.rows(),
+                     ExplicitKernel<S>{g_, omega, rings, x, x_rings, y, y_rings, before, half_inverse_spacing_.data(),
+                                       diffusion.data(), static_cast<T>(weights.now), static_cast<T>(weights.before),
+                                       nonlinear, r});
+  }
+
+  /// u <- A^-1 u.
+  template <class S>
+  void solve_implicit(double alpha, S* u, S* rings) const {
+    elliptic_.solve([&](index_t l) { return elliptic_.helmholtz(-alpha, l); }, u, rings);
+  }
+  /// psi <- L^-1 K (-omega), with its borders.
+  template <class S>
+  void streamfunction(const S* omega, S* psi, S* rings) const {
+    B::for_each(nodes(), NegateKernel<S>{omega, psi});
+    elliptic_.solve([&](index_t l) { return elliptic_.laplace(1, l); }, psi, rings);
+  }
+  /// flux <- C psi + base; largest[levels * (nx+1)] is the largest |flux| of each row.
+  template <class S>
+  void fluxes(const S* psi, const S* rings, const BaseFluxes<T>* base, S* flux, T* largest) const {
+    for_each_item<B>(g_.levels * (g_.nx + 1), FluxKernel<S>{g_, psi, rings, base, flux, largest});
+  }
+
+  /// omega <- omega* = A^-1 r in place of r, velocity <- P L^-1 K (-omega*).
+  template <class S>
+  void predict(double alpha, const Coupling<T, B>& coupling, S* r, SubstepWork<S, B>& w) const {
+    solve_implicit(alpha, r, w.psi_rings.mutable_data());
+    if (coupling.velocities() == 0) return;
+    streamfunction(r, w.psi.mutable_data(), w.psi_rings.mutable_data());
+    coupling.interpolate(w.psi.data(), w.velocity.mutable_data());
+  }
+  /// omega <- omega - A^-1 beta P^T forces, psi and its borders of the result.
+  template <class S>
+  void correct(double alpha, double beta, const Coupling<T, B>& coupling, const S* forces, S* omega,
+               SubstepWork<S, B>& w) const {
+    if (coupling.velocities() > 0) {
+      force_response(alpha, beta, coupling, forces, w);
+      B::for_each(nodes(), AddKernel<S>{w.source.data(), omega, T(-1)});
+    }
+    streamfunction(omega, w.psi.mutable_data(), w.psi_rings.mutable_data());
+  }
+  /// w.source <- A^-1 beta P^T forces.
+  template <class S>
+  void force_response(double alpha, double beta, const Coupling<T, B>& coupling, const S* forces,
+                      SubstepWork<S, B>& w) const {
+    S* source = w.source.mutable_data();
+    B::for_each(nodes(), kolmo::detail::FillKernel<S>{S(T(0)), source});
+    coupling.spread(forces, static_cast<T>(beta), source);
+    solve_implicit(alpha, source, w.psi_rings.mutable_data());
+  }
+  /// velocity <- M forces.
+  template <class S>
+  void apply_force_matrix(double alpha, double beta, const Coupling<T, B>& coupling, const S* forces, S* velocity,
+                          SubstepWork<S, B>& w) const {
+    force_response(alpha, beta, coupling, forces, w);
+    streamfunction(w.source.data(), w.psi.mutable_data(), w.psi_rings.mutable_data());
+    coupling.interpolate(w.psi.data(), velocity);
+  }
+
+ private:
+  Tensor<T, B> per_level(double factor) const {
+    std::vector<T> result;
+    for (double s : inverse_square_) result.push_back(static_cast<T>(factor * s));
+    return Tensor<T, B>::from(result);
+  }
+
+  GridShape g_;
+  NestedElliptic<T, B> elliptic_;
+  Tensor<T, B> half_inverse_spacing_;
+  std::vector<double> inverse_square_;
+};
+
+}  // namespace kolmo::flow::detail
