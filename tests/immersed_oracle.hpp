@@ -59,8 +59,8 @@ struct Field {
 struct Flow {
   int nx, ny, levels, ex, ey;
   double d, x0, y0, reynolds, dt, u0, v0;
-  std::vector<double> px, py;             // body points
-  std::vector<std::vector<double>> ab;    // stages (a, b)
+  std::vector<double> px, py;           // body points
+  std::vector<std::vector<double>> ab;  // stages (a, b)
   std::vector<Field> omega, qx, qy, before;
   std::vector<double> force;
   bool first = true;
@@ -69,7 +69,9 @@ struct Flow {
   std::vector<Dense> matrix;                 // by stage
 
   double spacing(int l) const { return d * (1 << l); }
-  std::vector<Field> nodes() const { return std::vector<Field>(static_cast<std::size_t>(levels), Field(nx + 1, ny + 1)); }
+  std::vector<Field> nodes() const {
+    return std::vector<Field>(static_cast<std::size_t>(levels), Field(nx + 1, ny + 1));
+  }
   static std::size_t at(int l) { return static_cast<std::size_t>(l); }
 
   // Boundary nodes of every level from the next coarser one; zero on the outermost.
@@ -107,8 +109,7 @@ struct Flow {
       for (int j = 1; j < ny; ++j) {
         const int r = (i - 1) * (ny - 1) + j - 1;
         const auto put = [&](int a, int b, double w) {
-          if (a > 0 && a < nx && b > 0 && b < ny)
-            m[static_cast<std::size_t>(r * n + (a - 1) * (ny - 1) + b - 1)] += w;
+          if (a > 0 && a < nx && b > 0 && b < ny) m[static_cast<std::size_t>(r * n + (a - 1) * (ny - 1) + b - 1)] += w;
         };
         put(i, j, constant - 4 * s);
         put(i - 1, j, s);
@@ -316,7 +317,8 @@ struct Flow {
       for (double& e : scaled) e *= beta;
       const std::vector<Field> change = solve(implicit[stage], -alpha, spread(scaled));
       for (int l = 0; l < levels; ++l)
-        for (std::size_t k = 0; k < omega[at(l)].v.size(); ++k) omega[at(l)].v[k] = star[at(l)].v[k] - change[at(l)].v[k];
+        for (std::size_t k = 0; k < omega[at(l)].v.size(); ++k)
+          omega[at(l)].v[k] = star[at(l)].v[k] - change[at(l)].v[k];
       curl(streamfunction(omega), u0, v0);
       before = n;
     }

@@ -58,7 +58,8 @@ void compare_with_oracle(const ImmersedOptions& o, const std::vector<Body>& bodi
     f.step();
     flow.step(state);
   }
-  const std::vector<double> w = state.vorticity.to_vector(), q = state.flux.to_vector(), force = state.forces.to_vector();
+  const std::vector<double> w = state.vorticity.to_vector(), q = state.flux.to_vector(),
+                            force = state.forces.to_vector();
   std::size_t at = 0, edge = 0;
   double worst = 0, worst_flux = 0, worst_force = 0, most = 0;
   for (int l = 0; l < f.levels; ++l) {

@@ -1,8 +1,8 @@
 #pragma once
 // Immersed<T, B>: two-dimensional incompressible flow past rigid bodies, by the immersed-boundary projection method in
 // null-space form on nested grids (Taira & Colonius, J. Comput. Phys. 225, 2118 (2007); Colonius & Taira, Comput.
-// Methods Appl. Mech. Eng. 197, 2131 (2008)). Mass is conserved exactly, the velocity of the bodies is that of the fluid
-// at their points after every substep, and forces come out as unknowns of the solve.
+// Methods Appl. Mech. Eng. 197, 2131 (2008)). Mass is conserved exactly, the velocity of the bodies is that of the
+// fluid at their points after every substep, and forces come out as unknowns of the solve.
 //
 // Lengths are in units of the body's, velocities of the free stream: Reynolds number 1/nu.
 
@@ -49,9 +49,9 @@ struct ImmersedOptions {
   double speed = 1;      ///< of the free stream
   double incidence = 0;  ///< its angle to the x axis, in radians
   CrossFlowPulse pulse;
-  bool body_frame = false;      ///< follow the motion of the only body: one force matrix for the whole run
-  double courant_limit = 0;     ///< steps with more throw UnstableStep; 0 takes 2.5 for the Runge-Kutta schemes, 1 else
-  double force_tolerance = 0;   ///< relative residual of the forces on moving bodies; 0 takes 1e-11, or 1e-5 in float
+  bool body_frame = false;     ///< follow the motion of the only body: one force matrix for the whole run
+  double courant_limit = 0;    ///< steps with more throw UnstableStep; 0 takes 2.5 for the Runge-Kutta schemes, 1 else
+  double force_tolerance = 0;  ///< relative residual of the forces on moving bodies; 0 takes 1e-11, or 1e-5 in float
   index_t force_iterations = 200;  ///< at most, for moving bodies
 };
 
@@ -110,8 +110,8 @@ class Immersed {
     moving_ = false;
     for (const Body& body : bodies_) {
       if (body.x.size() != body.y.size() || body.x.empty())
-        throw ArgumentError("immersed: body '" + body.name + "' has " + std::to_string(body.x.size()) +
-                            " x and " + std::to_string(body.y.size()) + " y coordinates; it needs points, as many of each");
+        throw ArgumentError("immersed: body '" + body.name + "' has " + std::to_string(body.x.size()) + " x and " +
+                            std::to_string(body.y.size()) + " y coordinates; it needs points, as many of each");
       points_ += body.size();
       moving_ = moving_ || (!body.at_rest() && !options_.body_frame);
     }
@@ -152,9 +152,7 @@ class Immersed {
   }
 
   /// Impulsive start: the free stream without vorticity.
-  State start(double time = 0) const {
-    return from_vorticity(V::zeros(options_.grid.node_shape()), time);
-  }
+  State start(double time = 0) const { return from_vorticity(V::zeros(options_.grid.node_shape()), time); }
 
   /// A state with the given vorticity [levels, nx-1, ny-1]; fluxes follow from it, forces are zero.
   /// Throws ShapeError for another shape.
@@ -262,9 +260,11 @@ class Immersed {
     if (!is_finite(options_.speed) || !is_finite(options_.incidence) || !is_finite(options_.pulse.amplitude) ||
         !positive(options_.pulse.duration))
       throw ArgumentError("immersed: the free stream (speed " + std::to_string(options_.speed) + ", incidence " +
-                          std::to_string(options_.incidence) + ") and its pulse must be finite, the pulse's duration positive");
+                          std::to_string(options_.incidence) +
+                          ") and its pulse must be finite, the pulse's duration positive");
     if (!(options_.courant_limit >= 0) || !(options_.force_tolerance >= 0) || options_.force_iterations < 1)
-      throw ArgumentError("immersed: courant_limit and force_tolerance must not be negative, force_iterations at least 1");
+      throw ArgumentError(
+          "immersed: courant_limit and force_tolerance must not be negative, force_iterations at least 1");
   }
 
   detail::BaseFlow base_flow(double t) const {
@@ -305,9 +305,10 @@ class Immersed {
       for (std::size_t k = 0; k < p.x.size(); ++k) {
         const double i = (p.x[k] - grid.corner_x) / d, j = (p.y[k] - grid.corner_y) / d;
         if (!(i >= 2 && i <= static_cast<double>(grid.nx) - 2 && j >= 2 && j <= static_cast<double>(grid.ny) - 2))
-          throw ArgumentError("immersed: point " + std::to_string(k) + " of body '" + body.name + "' at (" +
-                              std::to_string(p.x[k]) + ", " + std::to_string(p.y[k]) + ") at time " + std::to_string(t) +
-                              " is nearer than two cells to the edge of the finest domain, or outside; move or enlarge the domain");
+          throw ArgumentError(
+              "immersed: point " + std::to_string(k) + " of body '" + body.name + "' at (" + std::to_string(p.x[k]) +
+              ", " + std::to_string(p.y[k]) + ") at time " + std::to_string(t) +
+              " is nearer than two cells to the edge of the finest domain, or outside; move or enlarge the domain");
         all.angle.push_back(angle);
       }
       all.x.insert(all.x.end(), p.x.begin(), p.x.end());
@@ -383,8 +384,9 @@ class Immersed {
         weights.before = 0;
       }
       V nonlinear = V::uninitialized(options_.grid.node_shape()), omega = V::uninitialized(options_.grid.node_shape());
-      stepper_.explicit_side(weights, now.vorticity.data(), now.flux.data(), before.has_value() ? before.data() : nullptr,
-                             nonlinear.mutable_data(), omega.mutable_data(), work);
+      stepper_.explicit_side(weights, now.vorticity.data(), now.flux.data(),
+                             before.has_value() ? before.data() : nullptr, nonlinear.mutable_data(),
+                             omega.mutable_data(), work);
       const double time = state.time + stage.end * options_.time_step;
       V forces = V::uninitialized(Shape{2, points_});
       if (moving_)
@@ -422,7 +424,8 @@ class Immersed {
     return V::from(std::vector<T>(wanted.begin(), wanted.end()));
   }
 
-  void move(const detail::SubstepWeights& weights, double time, const V& guess, V& omega, V& forces, Work<T>& work) const {
+  void move(const detail::SubstepWeights& weights, double time, const V& guess, V& omega, V& forces,
+            Work<T>& work) const {
     const PointSet points = points_at(time);
     const detail::Coupling<T, B> coupling = couple(points);
     stepper_.predict(weights.alpha, coupling, omega.mutable_data(), work);
@@ -445,15 +448,15 @@ class Immersed {
       const std::vector<T> back = turned(std::vector<double>(y.begin(), y.end()), points.angle, 1);
       return std::vector<double>(back.begin(), back.end());
     };
-    const detail::KrylovResult result =
-        detail::minimise_residual(apply, precondition, std::vector<double>(velocity.begin(), velocity.end()),
-                                  std::vector<double>(start.begin(), start.end()), tolerance, options_.force_iterations);
+    const detail::KrylovResult result = detail::minimise_residual(
+        apply, precondition, std::vector<double>(velocity.begin(), velocity.end()),
+        std::vector<double>(start.begin(), start.end()), tolerance, options_.force_iterations);
     if (!result.converged)
-      throw UnstableStep("immersed: the forces on the moving bodies did not converge in " +
-                             std::to_string(options_.force_iterations) +
-                             " iterations; relative residual in place of a value. Space the points at least a cell apart "
-                             "or raise force_iterations or force_tolerance",
-                         0, {0, 0}, result.residual);
+      throw UnstableStep(
+          "immersed: the forces on the moving bodies did not converge in " + std::to_string(options_.force_iterations) +
+              " iterations; relative residual in place of a value. Space the points at least a cell apart "
+              "or raise force_iterations or force_tolerance",
+          0, {0, 0}, result.residual);
     forces = V::from(std::vector<T>(result.x.begin(), result.x.end())).reshaped(Shape{2, points_});
     stepper_.correct(weights.alpha, weights.beta(), coupling, forces.data(), omega.mutable_data(), work);
   }
@@ -504,7 +507,8 @@ class Immersed {
       }
     const std::string where = " on level " + std::to_string(level);
     if (!is_finite(number))
-      throw UnstableStep("immersed: the flow is no longer finite" + where + "; use a shorter time step", step, {i, j}, number);
+      throw UnstableStep("immersed: the flow is no longer finite" + where + "; use a shorter time step", step, {i, j},
+                         number);
     throw UnstableStep("immersed: Courant number above " + std::to_string(limit) + where +
                            "; use a time step of at most " + std::to_string(options_.time_step * limit / number * 0.8),
                        step, {i, j}, number);

@@ -1,7 +1,7 @@
 #pragma once
 // What couples body points and grid: E interpolates fluxes to velocities at the points, H spreads point forces to
-// fluxes, H = d^2 E^T. Composed with the curl C, E C is a sparse matrix P from the streamfunction of the finest level to
-// velocities (12 nodes per velocity), and C^T H is its transpose.
+// fluxes, H = d^2 E^T. Composed with the curl C, E C is a sparse matrix P from the streamfunction of the finest level
+// to velocities (12 nodes per velocity), and C^T H is its transpose.
 
 #include <algorithm>
 #include <cmath>

@@ -170,7 +170,8 @@ class ForceSolve {
   }
   void transpose(const std::vector<double>& x, std::vector<double>& y) const {
     for (index_t i = 0; i < n_; ++i)
-      for (index_t j = 0; j < n_; ++j) y[static_cast<std::size_t>(j * n_ + i)] = x[static_cast<std::size_t>(i * n_ + j)];
+      for (index_t j = 0; j < n_; ++j)
+        y[static_cast<std::size_t>(j * n_ + i)] = x[static_cast<std::size_t>(i * n_ + j)];
   }
 
   index_t n_ = 0;

@@ -20,7 +20,8 @@ struct ImmersedGrid {
   index_t levels = 1;
   double length = 4;                    ///< of the finest domain in x
   double corner_x = -2, corner_y = -2;  ///< lower left corner of the finest domain
-  double shift_x = 0, shift_y = 0;  ///< in (-1, 1): where coarser levels have their extra room; towards 1: to the right, above
+  double shift_x = 0,
+         shift_y = 0;  ///< in (-1, 1): where coarser levels have their extra room; towards 1: to the right, above
 
   double spacing(index_t level = 0) const {
     return length / static_cast<double>(nx) * static_cast<double>(index_t{1} << level);
@@ -29,8 +30,8 @@ struct ImmersedGrid {
     return corner_x + 0.5 * (shift_x - 1) * static_cast<double>((index_t{1} << level) - 1) * length;
   }
   double bottom(index_t level = 0) const {
-    return corner_y + 0.5 * (shift_y - 1) * static_cast<double>((index_t{1} << level) - 1) * spacing() *
-                          static_cast<double>(ny);
+    return corner_y +
+           0.5 * (shift_y - 1) * static_cast<double>((index_t{1} << level) - 1) * spacing() * static_cast<double>(ny);
   }
   double x(index_t level, double node) const { return left(level) + node * spacing(level); }
   double y(index_t level, double node) const { return bottom(level) + node * spacing(level); }

@@ -18,15 +18,18 @@ namespace kolmo::flow::detail {
 class ResponseTable {
  public:
   ResponseTable(const ImmersedGrid& grid, double alpha, double beta)
-      : nx_(grid.nx), ny_(grid.ny), width_(3 * grid.ny + 1), table_(static_cast<std::size_t>((grid.nx + 1) * width_), 0.0) {
+      : nx_(grid.nx),
+        ny_(grid.ny),
+        width_(3 * grid.ny + 1),
+        table_(static_cast<std::size_t>((grid.nx + 1) * width_), 0.0) {
     const double scale = 1 / (grid.spacing() * grid.spacing());
     const std::vector<double> cosines_x = cosines(nx_), cosines_y = cosines(ny_);
     std::vector<double> half(static_cast<std::size_t>((nx_ - 1) * (ny_ + 1)), 0.0);
     for (index_t p = 1; p < nx_; ++p) {
       double* row = half.data() + (p - 1) * (ny_ + 1);
       for (index_t q = 1; q < ny_; ++q) {
-        const double lambda =
-            scale * (NestedElliptic<double, Cpu>::two_cosines(p, nx_) + NestedElliptic<double, Cpu>::two_cosines(q, ny_));
+        const double lambda = scale * (NestedElliptic<double, Cpu>::two_cosines(p, nx_) +
+                                       NestedElliptic<double, Cpu>::two_cosines(q, ny_));
         const double weight = beta / ((1 - alpha * lambda) * -lambda) / static_cast<double>(nx_ * ny_);
         const double* c = cosines_y.data() + q * (ny_ + 1);
         KOLMO_INDEPENDENT
@@ -65,7 +68,8 @@ class ResponseTable {
   static std::vector<double> cosines(index_t n) {
     std::vector<double> once(static_cast<std::size_t>(2 * n));
     for (index_t k = 0; k < 2 * n; ++k)
-      once[static_cast<std::size_t>(k)] = std::cos(3.14159265358979323846 * static_cast<double>(k) / static_cast<double>(n));
+      once[static_cast<std::size_t>(k)] =
+          std::cos(3.14159265358979323846 * static_cast<double>(k) / static_cast<double>(n));
     std::vector<double> table(static_cast<std::size_t>((n + 1) * (n + 1)));
     for (index_t k = 0; k <= n; ++k)
       for (index_t m = 0; m <= n; ++m)
@@ -142,7 +146,8 @@ inline std::vector<double> force_matrix_by_columns(const ImmersedGrid& grid, con
 }
 
 /// M as [velocities, velocities], row-major.
-inline std::vector<double> force_matrix(const ImmersedGrid& grid, const CouplingLists& lists, double alpha, double beta) {
+inline std::vector<double> force_matrix(const ImmersedGrid& grid, const CouplingLists& lists, double alpha,
+                                        double beta) {
   return grid.levels == 1 ? force_matrix_one_level(grid, lists, alpha, beta)
                           : force_matrix_by_columns(grid, lists, alpha, beta);
 }

@@ -258,7 +258,8 @@ struct InterfaceNodes {
     const index_t coarse = level * g.fluxes(), fine = coarse - g.fluxes();
     const index_t below = coarse + g.flux_x(i, j - 1), above = coarse + g.flux_x(i, j);
     if (side_y == 0) return {{below, above, below, below}, {T(0.5), T(0.5), T(0), T(0)}};
-    const index_t row = side_y < 0 ? 0 : g.ny - 1, outside = side_y < 0 ? below : above, inside = side_y < 0 ? above : below;
+    const index_t row = side_y < 0 ? 0 : g.ny - 1, outside = side_y < 0 ? below : above,
+                  inside = side_y < 0 ? above : below;
     if (side_x != 0) return corner<T>(outside, inside, fine + g.flux_x(side_x < 0 ? 1 : g.nx - 1, row));
     return side<T>(outside, fine + g.flux_x(2 * (i - g.inner_x), row), g.ny);
   }
@@ -267,7 +268,8 @@ struct InterfaceNodes {
     const index_t coarse = level * g.fluxes(), fine = coarse - g.fluxes();
     const index_t left = coarse + g.flux_y(i - 1, j), right = coarse + g.flux_y(i, j);
     if (side_x == 0) return {{left, right, left, left}, {T(0.5), T(0.5), T(0), T(0)}};
-    const index_t column = side_x < 0 ? 0 : g.nx - 1, outside = side_x < 0 ? left : right, inside = side_x < 0 ? right : left;
+    const index_t column = side_x < 0 ? 0 : g.nx - 1, outside = side_x < 0 ? left : right,
+                  inside = side_x < 0 ? right : left;
     if (side_y != 0) return corner<T>(outside, inside, fine + g.flux_y(column, side_y < 0 ? 1 : g.ny - 1));
     return side<T>(outside, fine + g.flux_y(column, 2 * (j - g.inner_y)), 1);
   }
@@ -382,8 +384,7 @@ struct ExplicitKernel {
     } else {
       const S* last = before + row;
       KOLMO_INDEPENDENT
-      for (index_t j = 1; j <= n; ++j)
-        result[j] = result[j] + (weight_now * target[j] + weight_before * last[j]);
+      for (index_t j = 1; j <= n; ++j) result[j] = result[j] + (weight_now * target[j] + weight_before * last[j]);
     }
   }
 };

@@ -39,7 +39,7 @@ struct DefectKernel {
 template <class S, class B>
 struct SubstepWork {
   using V = Tensor<S, B>;
-  V x, y, psi, source;                       // nodal
+  V x, y, psi, source;                         // nodal
   V x_rings, y_rings, omega_rings, psi_rings;  // zero on the outermost level
   V velocity;
 
@@ -91,10 +91,10 @@ class ImmersedStepper {
       elliptic_.extend(omega, rings);
     }
     const Tensor<T, B> diffusion = per_level(weights.alpha);
-    for_each_item<B>(g_.levels * g_.rows(),
-                     ExplicitKernel<S>{g_, omega, rings, x, x_rings, y, y_rings, before, half_inverse_spacing_.data(),
-                                       diffusion.data(), static_cast<T>(weights.now), static_cast<T>(weights.before),
-                                       nonlinear, r});
+    for_each_item<B>(
+        g_.levels * g_.rows(),
+        ExplicitKernel<S>{g_, omega, rings, x, x_rings, y, y_rings, before, half_inverse_spacing_.data(),
+                          diffusion.data(), static_cast<T>(weights.now), static_cast<T>(weights.before), nonlinear, r});
   }
 
   /// u <- A^-1 u.

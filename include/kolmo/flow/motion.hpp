@@ -90,9 +90,7 @@ struct EldredgeManoeuvre {
     return {x * value, y * value, angle * value, x * slope, y * slope, angle * slope};
   }
 
-  double ramp(double t) const {
-    return log_cosh(t - t1) + log_cosh(t - t4) - log_cosh(t - t2) - log_cosh(t - t3);
-  }
+  double ramp(double t) const { return log_cosh(t - t1) + log_cosh(t - t4) - log_cosh(t - t2) - log_cosh(t - t3); }
   double ramp_slope(double t) const {
     const double a = sharpness;
     return a * (std::tanh(a * (t - t1)) + std::tanh(a * (t - t4)) - std::tanh(a * (t - t2)) - std::tanh(a * (t - t3)));
@@ -194,15 +192,16 @@ class MotionTable {
 };
 
 /// Any of the motions; anything else fits into a MotionTable.
-using Motion = std::variant<FixedPosition, FixedVelocity, PitchPlunge, SigmoidalStep, LaggedStep, EldredgeManoeuvre,
-                            MotionTable>;
+using Motion =
+    std::variant<FixedPosition, FixedVelocity, PitchPlunge, SigmoidalStep, LaggedStep, EldredgeManoeuvre, MotionTable>;
 
 /// Placement at time t. Throws ArgumentError when the motion gives no finite numbers there.
 inline Placement placement(const Motion& motion, double t) {
   const Placement p = std::visit([t](const auto& m) { return m.at(t); }, motion);
   if (!is_finite(p.x + p.y + p.angle) || !is_finite(p.velocity_x + p.velocity_y + p.angular_velocity))
-    throw ArgumentError("motion: the placement at time " + std::to_string(t) +
-                        " is not finite; check the motion's parameters (durations and time constants must not be zero)");
+    throw ArgumentError(
+        "motion: the placement at time " + std::to_string(t) +
+        " is not finite; check the motion's parameters (durations and time constants must not be zero)");
   return p;
 }
 
