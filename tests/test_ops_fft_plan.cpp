@@ -8,6 +8,10 @@
 
 #include "expect_op_checks.hpp"
 
+#if defined(KOLMO_FFTW)
+#include <fftw3.h>
+#endif
+
 using namespace kolmo;
 using namespace kolmo_test;
 
@@ -205,6 +209,39 @@ TEMPLATE_TEST_CASE("Transforms have the same bits for any number of threads and 
   }
   threads::set_count(before);
 }
+
+#if defined(KOLMO_FFTW)
+TEST_CASE("RealFft2 and SineTransform2 agree with FFTW on fields of solver size") {
+  for (const auto& [n0, n1] : std::vector<std::pair<index_t, index_t>>{{256, 256}, {200, 399}, {251, 120}, {49, 1024}}) {
+    INFO("n0 = " << n0 << ", n1 = " << n1);
+    const index_t m = n1 / 2 + 1;
+    const auto x = random_tensor<double, Cpu>({n0, n1}, 7);
+    auto points = x.to_vector();
+    std::vector<double> modes(static_cast<std::size_t>(n0 * m * 2)), expected(modes.size());
+    const fftw_plan plan = fftw_plan_dft_r2c_2d(static_cast<int>(n0), static_cast<int>(n1), points.data(),
+                                                reinterpret_cast<fftw_complex*>(modes.data()), FFTW_ESTIMATE);
+    fftw_execute(plan);
+    fftw_destroy_plan(plan);
+    for (index_t i = 0; i < n0 * m; ++i) {
+      const index_t at = i / m * 2 * m + i % m;
+      expected[static_cast<std::size_t>(at)] = modes[static_cast<std::size_t>(2 * i)];
+      expected[static_cast<std::size_t>(at + m)] = modes[static_cast<std::size_t>(2 * i + 1)];
+    }
+    auto y = Tensor<double, Cpu>::uninitialized({n0, 2, m});
+    RealFft2<double>(n0, n1).forward<Cpu>(1, x.data(), y.mutable_data());
+    CHECK(error(y.to_vector(), expected) < tolerance<double>);
+
+    points = x.to_vector();
+    const fftw_plan sines = fftw_plan_r2r_2d(static_cast<int>(n0), static_cast<int>(n1), points.data(), points.data(),
+                                             FFTW_RODFT00, FFTW_RODFT00, FFTW_ESTIMATE);
+    fftw_execute(sines);
+    fftw_destroy_plan(sines);
+    auto sums = Tensor<double, Cpu>::uninitialized({n0, n1});
+    SineTransform2<double>(n0 + 1, n1 + 1).apply<Cpu>(1, x.data(), sums.mutable_data());
+    CHECK(error(sums.to_vector(), points) < sine_tolerance<double>);
+  }
+}
+#endif
 
 TEST_CASE("Transforms of duals transform values and derivatives") {
   using D = Dual<double, 1>;

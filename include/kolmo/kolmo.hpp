@@ -25,6 +25,7 @@
 #include <kolmo/nn/sequential.hpp>
 #include <kolmo/nn/transformer.hpp>
 #include <kolmo/ops/cholesky.hpp>
+#include <kolmo/ops/fft.hpp>
 #include <kolmo/ops/indexing.hpp>
 #include <kolmo/ops/linalg.hpp>
 #include <kolmo/ops/ordering.hpp>

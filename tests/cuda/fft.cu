@@ -1,7 +1,7 @@
 // Transforms of fields inside a file of nvcc: on the device by kernels, on the host from kolmo::compiled.
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/cuda/cuda.cuh>
-#include <kolmo/ops/fft_plan.hpp>
+#include <kolmo/ops/fft.hpp>
 
 void transform(const kolmo::RealFft2<float>& plan, const float* x, float* y, float* back) {
   plan.forward<kolmo::Cuda>(2, x, y);
@@ -14,3 +14,9 @@ void transform_duals(const kolmo::RealFft2<double>& plan, const kolmo::Dual<doub
 }
 
 void sines(const kolmo::SineTransform2<double>& plan, double* x) { plan.apply<kolmo::Cuda>(1, x, x); }
+
+using Device = kolmo::Tensor<float, kolmo::Cuda>;
+
+kolmo::Jet<Device> round_trip(const kolmo::Jet<Device>& x) { return kolmo::irfft2(kolmo::rfft2(x, 5), 16); }
+Device lines(const Device& x) { return kolmo::dst1(kolmo::irfft(kolmo::rfft(x))); }
+Device fields(const Device& x) { return kolmo::ifft2(kolmo::fft2(kolmo::ifft(kolmo::fft(x)))); }

@@ -172,24 +172,54 @@ struct FieldInverseRows {
   }
 };
 
-/// The complex transform along columns. An item is a column of one field.
-template <class T, bool exchanged>
-struct FieldColumns {
-  FieldFft<T> field;
+/// The complex transform along columns of [batch, n, 2, columns]. An item is a column.
+template <class T, bool inverse>
+struct ComplexColumns {
+  FftLine<T> line;
+  index_t columns;
   const T* x;
   T* y;
   T* memory;
   index_t lines;
   KOLMO_HD void operator()(index_t item) const {
-    const index_t m = field.columns, at = item / m * field.rows() * 2 * m + item % m;
+    const index_t m = columns, at = item / m * line.points * 2 * m + item % m;
     const FftColumn<T> in{const_cast<T*>(x) + at, 2 * m, m}, out{y + at, 2 * m, m};
     const FftSpacedBuffer<T> z{memory + item, lines};
-    if constexpr (exchanged) {
-      fft_load<T>(z, FftExchanged<FftColumn<T>>{in}, field.rows());
-      field.along_columns.template transform_to<T>(z, FftExchanged<FftColumn<T>>{out});
+    if constexpr (inverse) {
+      fft_load<T>(z, FftExchanged<FftColumn<T>>{in}, line.points);
+      line.template transform_to<T>(z, FftExchanged<FftColumn<T>>{out});
     } else {
-      fft_load<T>(z, in, field.rows());
-      field.along_columns.template transform_to<T>(z, out);
+      fft_load<T>(z, in, line.points);
+      line.template transform_to<T>(z, out);
+    }
+  }
+};
+
+/// One row. An item is a row.
+template <class T>
+struct FftRowKernel {
+  RowsFft<T> f;
+  const T* x;
+  T* y;
+  T* memory;
+  index_t lines;
+  KOLMO_HD void operator()(index_t row) const {
+    const index_t given = f.in_columns(), kept = f.out_columns();
+    const T* from = x + row * (f.real_in ? given : 2 * given);
+    T* to = y + row * (f.real_out ? kept : 2 * kept);
+    const FftSpacedBuffer<T> z{memory + row, lines};
+    for (index_t j = 0; j < given; ++j) {
+      const T re = from[j], im = f.real_in ? T(0) : from[given + j];
+      z.store(j, f.inverse ? im : re, f.inverse ? re : im);
+    }
+    if (f.completes()) f.template complete<T>(z);
+    f.line.template transform<T>(z);
+    if (f.weighs()) f.template weigh<T>(z);
+    for (index_t k = 0; k < kept; ++k) {
+      T a, b;
+      z.load(f.line.position[k], a, b);
+      to[k] = f.inverse ? b : a;
+      if (!f.real_out) to[kept + k] = f.inverse ? a : b;
     }
   }
 };
@@ -236,7 +266,7 @@ void field_forward(const FieldFft<T>& field, index_t batch, const T* x, T* y) {
       Shape{larger(2 * pairs * field.along_rows.size, 2 * columns * field.along_columns.size)});
   T* const z = memory.mutable_data();
   for_each_item<B>(pairs, FieldForwardRows<T>{field, x, y, z, pairs});
-  for_each_item<B>(columns, FieldColumns<T, false>{field, y, y, z, columns});
+  for_each_item<B>(columns, ComplexColumns<T, false>{field.along_columns, field.columns, y, y, z, columns});
 }
 
 template <class B, class T>
@@ -246,7 +276,8 @@ void field_inverse(const FieldFft<T>& field, index_t batch, const T* y, T* x) {
       Shape{larger(2 * pairs * field.along_rows.size, 2 * columns * field.along_columns.size)});
   auto spectra = Tensor<T, B>::uninitialized(Shape{batch, field.rows(), 2, field.columns});
   T* const z = memory.mutable_data();
-  for_each_item<B>(columns, FieldColumns<T, true>{field, y, spectra.mutable_data(), z, columns});
+  for_each_item<B>(columns, ComplexColumns<T, true>{field.along_columns, field.columns, y,
+                                                          spectra.mutable_data(), z, columns});
   for_each_item<B>(pairs, FieldInverseRows<T>{field, spectra.data(), x, z, pairs});
 }
 
@@ -262,6 +293,30 @@ void field_sine(const FieldSine<T>& field, index_t batch, const T* x, T* y) {
                                            rows * columns, columns, 1});
   for_each_item<B>(column_pairs, SinePairs<T>{field.along_columns, field.scale, sums.data(), y, z, column_pairs, columns,
                                               rows * columns, 1, columns});
+}
+
+template <class B, class T>
+void rows_fft(const RowsFft<T>& f, index_t rows, const T* x, T* y) {
+  auto memory = Tensor<T, B>::uninitialized(Shape{2 * rows * f.line.size});
+  for_each_item<B>(rows, FftRowKernel<T>{f, x, y, memory.mutable_data(), rows});
+}
+
+template <class B, class T>
+void rows_sine(const SineLine<T>& f, T scale, index_t rows, const T* x, T* y) {
+  auto memory = Tensor<T, B>::uninitialized(Shape{2 * rows * f.line.size});
+  for_each_item<B>(rows,
+                   SinePairs<T>{f, scale, x, y, memory.mutable_data(), rows, 1, f.line.points - 1, f.line.points - 1, 1});
+}
+
+template <class B, class T>
+void columns_fft(const FftLine<T>& line, bool inverse, index_t batch, index_t columns, const T* x, T* y) {
+  const index_t lines = batch * columns;
+  auto memory = Tensor<T, B>::uninitialized(Shape{2 * lines * line.size});
+  T* const z = memory.mutable_data();
+  if (inverse)
+    for_each_item<B>(lines, ComplexColumns<T, true>{line, columns, x, y, z, lines});
+  else
+    for_each_item<B>(lines, ComplexColumns<T, false>{line, columns, x, y, z, lines});
 }
 
 /// Takes apart scalars made of several real numbers: y[c, i] = component c of x[i].
