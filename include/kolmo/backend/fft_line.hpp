@@ -62,24 +62,6 @@ struct FftExchanged {
   }
 };
 
-/// Cosines and sines of the short transforms. Device code has no long double, in which tables are made.
-template <class T>
-struct FftConstants {
-  static constexpr T half_root = T(0.70710678118654752440);
-  static constexpr T sine_3 = T(0.86602540378443864676);
-  static constexpr T cosine_5 = T(0.30901699437494742410), cosine_2_5 = T(-0.80901699437494742410);
-  static constexpr T sine_5 = T(0.95105651629515357212), sine_2_5 = T(0.58778525229247312917);
-};
-template <>
-struct FftConstants<long double> {
-  static constexpr long double half_root = 0.707106781186547524400844362104849039L;
-  static constexpr long double sine_3 = 0.866025403784438646763723170752936183L;
-  static constexpr long double cosine_5 = 0.309016994374947424102293417182819059L;
-  static constexpr long double cosine_2_5 = -0.809016994374947424102293417182819059L;
-  static constexpr long double sine_5 = 0.951056516295153572116439333379382143L;
-  static constexpr long double sine_2_5 = 0.587785252292473129168705954639072769L;
-};
-
 /// The transform of `radix` points in registers.
 template <int radix>
 struct FftRadix;
@@ -100,7 +82,7 @@ template <>
 struct FftRadix<3> {
   template <class T, class V>
   KOLMO_HD KOLMO_INLINE static void transform(V* re, V* im) {
-    constexpr T half = T(0.5), sine = FftConstants<T>::sine_3;
+    constexpr T half = T(0.5), sine = T(0.86602540378443864676);
     const V sum_re = re[1] + re[2], sum_im = im[1] + im[2];
     const V part_re = sine * (re[1] - re[2]), part_im = sine * (im[1] - im[2]);
     const V middle_re = re[0] - half * sum_re, middle_im = im[0] - half * sum_im;
@@ -138,8 +120,8 @@ template <>
 struct FftRadix<5> {
   template <class T, class V>
   KOLMO_HD KOLMO_INLINE static void transform(V* re, V* im) {
-    constexpr T c1 = FftConstants<T>::cosine_5, c2 = FftConstants<T>::cosine_2_5;
-    constexpr T s1 = FftConstants<T>::sine_5, s2 = FftConstants<T>::sine_2_5;
+    constexpr T c1 = T(0.30901699437494742410), c2 = T(-0.80901699437494742410);
+    constexpr T s1 = T(0.95105651629515357212), s2 = T(0.58778525229247312917);
     const V p_re = re[1] + re[4], p_im = im[1] + im[4], q_re = re[2] + re[3], q_im = im[2] + im[3];
     const V u_re = re[1] - re[4], u_im = im[1] - im[4], v_re = re[2] - re[3], v_im = im[2] - im[3];
     const V m1_re = re[0] + c1 * p_re + c2 * q_re, m1_im = im[0] + c1 * p_im + c2 * q_im;
@@ -163,7 +145,7 @@ template <>
 struct FftRadix<8> {
   template <class T, class V>
   KOLMO_HD KOLMO_INLINE static void transform(V* re, V* im) {
-    constexpr T root = FftConstants<T>::half_root;
+    constexpr T root = T(0.70710678118654752440);
     FftRadix<4>::four(re[0], im[0], re[2], im[2], re[4], im[4], re[6], im[6]);
     FftRadix<4>::four(re[1], im[1], re[3], im[3], re[5], im[5], re[7], im[7]);
     // The odd half times e^{-i pi k / 4}.

@@ -1,5 +1,5 @@
 #pragma once
-// Tables for transforms of n points, computed in long double and rounded once.
+// Tables for transforms of n points, computed on the host in long double and rounded once.
 
 #include <cmath>
 #include <vector>
@@ -118,7 +118,6 @@ class FftTables {
     const index_t n = line_.points, size = line_.size;
     const auto square = [n](index_t j) { return static_cast<index_t>(static_cast<unsigned __int128>(j) * static_cast<unsigned __int128>(j) % static_cast<unsigned __int128>(2 * n)); };
     for (index_t j = 0; j < n; ++j) push_root(chirp_, -square(j), 2 * n);
-    const FftTables<long double> exact(size);
     std::vector<long double> kernel(static_cast<std::size_t>(2 * size), 0.0L);
     for (index_t j = 0; j < n; ++j) {
       long double cosine = 0, sine = 0;
@@ -128,8 +127,34 @@ class FftTables {
         kernel[static_cast<std::size_t>(2 * at + 1)] = sine / static_cast<long double>(size);
       }
     }
-    exact.line().template transform<long double>(FftBuffer<long double>{kernel.data()});
-    kernel_.assign(kernel.begin(), kernel.end());
+    const std::vector<long double> spectrum = exact_transform(kernel);
+    for (index_t place = 0; place < size; ++place)
+      for (int part = 0; part < 2; ++part)
+        kernel_.push_back(static_cast<T>(spectrum[static_cast<std::size_t>(2 * wave_[static_cast<std::size_t>(place)] + part)]));
+  }
+
+  /// The transform of complex x, parts alternating, prime factor by prime factor.
+  static std::vector<long double> exact_transform(const std::vector<long double>& x) {
+    const index_t n = static_cast<index_t>(x.size() / 2);
+    if (n == 1) return x;
+    const index_t p = n % 2 == 0 ? 2 : n % 3 == 0 ? 3 : 5, rest = n / p;
+    std::vector<long double> y(x.size(), 0.0L);
+    for (index_t q = 0; q < p; ++q) {
+      std::vector<long double> part;
+      for (index_t j = q; j < n; j += p) {
+        part.push_back(x[static_cast<std::size_t>(2 * j)]);
+        part.push_back(x[static_cast<std::size_t>(2 * j + 1)]);
+      }
+      part = exact_transform(part);
+      for (index_t k = 0; k < n; ++k) {
+        long double cosine = 0, sine = 0;
+        fft_root(-q * k, n, cosine, sine);
+        const auto from = static_cast<std::size_t>(2 * (k % rest)), to = static_cast<std::size_t>(2 * k);
+        y[to] += cosine * part[from] - sine * part[from + 1];
+        y[to + 1] += cosine * part[from + 1] + sine * part[from];
+      }
+    }
+    return y;
   }
 
   FftLine<T> line_;
