@@ -36,6 +36,46 @@ struct SymbolKernel {
   }
 };
 
+/// On one level, all as sine coefficients: omega <- scale (1 - alpha L)^-1 omega, or with `change`
+/// omega <- omega - scale (1 - alpha L)^-1 change; psi <- -L^-1 omega. An item is a row.
+template <class S>
+struct SpectralStepKernel {
+  using T = BaseScalar<S>;
+  const T* cosines_x;
+  const T* cosines_y;
+  index_t columns;
+  T alpha;   // over d^2, times -1
+  T square;  // d^2
+  T scale;
+  const S* change;
+  S* omega;
+  S* psi;
+  KOLMO_HD void operator()(index_t item) const {
+    S* w = omega + item * columns;
+    S* p = psi + item * columns;
+    const T across = cosines_x[item], a = alpha, s = scale, to_psi = -square;
+    const T* cosines = cosines_y;
+    if (change == nullptr) {
+      KOLMO_INDEPENDENT
+      for (index_t j = 0; j < columns; ++j) {
+        const T lambda = across + cosines[j], implicit = T(1) + a * lambda, both = T(1) / (implicit * lambda);
+        const S value = w[j] * (s * lambda * both);
+        p[j] = value * (to_psi * implicit * both);
+        w[j] = value;
+      }
+    } else {
+      const S* c = change + item * columns;
+      KOLMO_INDEPENDENT
+      for (index_t j = 0; j < columns; ++j) {
+        const T lambda = across + cosines[j], implicit = T(1) + a * lambda, both = T(1) / (implicit * lambda);
+        const S value = w[j] - c[j] * (s * lambda * both);
+        p[j] = value * (to_psi * implicit * both);
+        w[j] = value;
+      }
+    }
+  }
+};
+
 /// Takes `factor` times the border values from the nodes next to the border. One item: a level.
 template <class S>
 struct BorderKernel {
@@ -249,6 +289,16 @@ class NestedElliptic {
     const T scale = T(1) / static_cast<T>(4 * g_.nx * g_.ny);
     for_each_item<B>(g_.rows(), SymbolKernel<S>{cosines_x_.data(), cosines_y_.data(), g_.columns(), symbol, scale, u});
     sine_.template apply<B>(1, u, u, T(1));
+  }
+
+  /// See SpectralStepKernel; `change` may be null.
+  template <class S>
+  void spectral_step(double alpha, const S* change, S* omega, S* psi) const {
+    const T scale = T(1) / static_cast<T>(4 * g_.nx * g_.ny);
+    for_each_item<B>(g_.rows(),
+                     SpectralStepKernel<S>{cosines_x_.data(), cosines_y_.data(), g_.columns(),
+                                           static_cast<T>(-alpha * inverse_square_[0]),
+                                           static_cast<T>(1 / inverse_square_[0]), scale, change, omega, psi});
   }
 
   const T* cosines_x() const { return cosines_x_.data(); }

@@ -389,6 +389,61 @@ struct ExplicitKernel {
   }
 };
 
+/// ExplicitKernel on one level, products included: omega is zero on the border. An item is a row.
+template <class S>
+struct ExplicitOneLevelKernel {
+  using T = BaseScalar<S>;
+  GridShape g;
+  const S* omega;
+  const S* zeros;  // at least ny + 1
+  const S* flux;
+  const S* before;  // may be null where `weight_before` is 0
+  T advection;      // 1/(2 d)^2
+  T diffusion, weight_now, weight_before;
+  S* nonlinear;
+  S* r;
+
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t i = item + 1, n = g.columns();
+    const S* here = omega + item * n - 1;
+    const S* west = i == 1 ? zeros : here - n;
+    const S* east = i == g.nx - 1 ? zeros : here + n;
+    const S* qx_west = flux + g.flux_x(i - 1, 0);
+    const S* qx_east = flux + g.flux_x(i + 1, 0);
+    const S* qy_west = flux + g.flux_y(i - 1, 0);
+    const S* qy_east = flux + g.flux_y(i, 0);
+    const S none = S(T(0));
+    S* target = nonlinear + item * n - 1;
+    S* result = r + item * n - 1;
+    const S* last = weight_before == T(0) ? here : before + item * n - 1;
+    edge(1, here, west, east, qx_west, qx_east, qy_west, qy_east, last, none, here[2], target, result);
+    const T a = advection, spread = diffusion, now = weight_now, previous = weight_before;
+    KOLMO_INDEPENDENT
+    for (index_t j = 2; j < n; ++j) {
+      const S value =
+          a * ((west[j] * (qx_west[j - 1] + qx_west[j]) - east[j] * (qx_east[j - 1] + qx_east[j])) +
+               (here[j - 1] * (qy_west[j - 1] + qy_east[j - 1]) - here[j + 1] * (qy_west[j + 1] + qy_east[j + 1])));
+      const S sum = (west[j] + east[j]) + (here[j - 1] + here[j + 1]) - T(4) * here[j];
+      const S old = last[j];
+      target[j] = value;
+      result[j] = here[j] + spread * sum + (now * value + previous * old);
+    }
+    edge(n, here, west, east, qx_west, qx_east, qy_west, qy_east, last, here[n - 1], none, target, result);
+  }
+
+ private:
+  KOLMO_HD void edge(index_t j, const S* here, const S* west, const S* east, const S* qx_west, const S* qx_east,
+                     const S* qy_west, const S* qy_east, const S* last, S south, S north, S* target, S* result) const {
+    const S value =
+        advection * ((west[j] * (qx_west[j - 1] + qx_west[j]) - east[j] * (qx_east[j - 1] + qx_east[j])) +
+                     (south * (qy_west[j - 1] + qy_east[j - 1]) - north * (qy_west[j + 1] + qy_east[j + 1])));
+    const S sum = (west[j] + east[j]) + (south + north) - T(4) * here[j];
+    const S old = last[j];
+    target[j] = value;
+    result[j] = here[j] + diffusion * sum + (weight_now * value + weight_before * old);
+  }
+};
+
 }  // namespace kolmo::flow::detail
 
 #if defined(__clang__)

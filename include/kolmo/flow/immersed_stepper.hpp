@@ -79,6 +79,14 @@ class ImmersedStepper {
   template <class S>
   void explicit_side(const SubstepWeights& weights, const S* omega, const S* flux, const S* before, S* nonlinear, S* r,
                      SubstepWork<S, B>& w) const {
+    if (g_.levels == 1) {
+      const T h = static_cast<T>(0.25 * inverse_square_[0]);
+      for_each_item<B>(g_.rows(), ExplicitOneLevelKernel<S>{g_, omega, w.omega_rings.data(), flux, before, h,
+                                                            static_cast<T>(weights.alpha * inverse_square_[0]),
+                                                            static_cast<T>(weights.now), static_cast<T>(weights.before),
+                                                            nonlinear, r});
+      return;
+    }
     S *x = w.x.mutable_data(), *y = w.y.mutable_data();
     S *x_rings = w.x_rings.mutable_data(), *y_rings = w.y_rings.mutable_data(), *rings = w.omega_rings.mutable_data();
     for_each_item<B>(g_.levels * g_.rows(), ProductKernel<S>{g_, omega, flux, half_inverse_spacing_.data(), x, y});
@@ -114,18 +122,41 @@ class ImmersedStepper {
     for_each_item<B>(g_.levels * (g_.nx + 1), FluxKernel<S>{g_, psi, rings, base, flux, largest});
   }
 
-  /// omega <- omega* = A^-1 r in place of r, velocity <- P L^-1 K (-omega*).
+  /// omega <- omega* = A^-1 r in place of r, velocity <- P L^-1 K (-omega*). On one level omega stays in sine
+  /// coefficients.
   template <class S>
   void predict(double alpha, const Coupling<T, B>& coupling, S* r, SubstepWork<S, B>& w) const {
+    if (g_.levels == 1) {
+      S* psi = w.psi.mutable_data();
+      transform(r);
+      elliptic_.spectral_step(alpha, static_cast<const S*>(nullptr), r, psi);
+      if (coupling.velocities() == 0) return;
+      transform(psi);
+      coupling.interpolate(static_cast<const S*>(psi), w.velocity.mutable_data());
+      return;
+    }
     solve_implicit(alpha, r, w.psi_rings.mutable_data());
     if (coupling.velocities() == 0) return;
     streamfunction(r, w.psi.mutable_data(), w.psi_rings.mutable_data());
     coupling.interpolate(w.psi.data(), w.velocity.mutable_data());
   }
-  /// omega <- omega - A^-1 beta P^T forces, psi and its borders of the result.
+  /// omega <- omega - A^-1 beta P^T forces, psi and its borders of the result; follows predict.
   template <class S>
   void correct(double alpha, double beta, const Coupling<T, B>& coupling, const S* forces, S* omega,
                SubstepWork<S, B>& w) const {
+    if (g_.levels == 1) {
+      S *psi = w.psi.mutable_data(), *source = nullptr;
+      if (coupling.velocities() > 0) {
+        source = w.source.mutable_data();
+        B::for_each(nodes(), kolmo::detail::FillKernel<S>{S(T(0)), source});
+        coupling.spread(forces, static_cast<T>(beta), source);
+        transform(source);
+        elliptic_.spectral_step(alpha, static_cast<const S*>(source), omega, psi);
+      }
+      transform(omega);
+      transform(psi);
+      return;
+    }
     if (coupling.velocities() > 0) {
       force_response(alpha, beta, coupling, forces, w);
       B::for_each(nodes(), AddKernel<S>{w.source.data(), omega, T(-1)});
@@ -151,6 +182,10 @@ class ImmersedStepper {
   }
 
  private:
+  template <class S>
+  void transform(S* field) const {
+    elliptic_.sine().template apply<B>(1, field, field, T(1));
+  }
   Tensor<T, B> per_level(double factor) const {
     std::vector<T> result;
     for (double s : inverse_square_) result.push_back(static_cast<T>(factor * s));
