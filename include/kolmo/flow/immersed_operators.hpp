@@ -227,6 +227,12 @@ template <class T>
 struct InterfaceStencil {
   index_t position[4];
   T weight[4];
+
+  template <class S>
+  KOLMO_HD S sum(const S* flux) const {
+    return (flux[position[0]] * weight[0] + flux[position[1]] * weight[1]) +
+           (flux[position[2]] * weight[2] + flux[position[3]] * weight[3]);
+  }
 };
 
 /// Nodes of the coarse level's interface: bottom and top sides with corners, then left and right without.
@@ -250,6 +256,15 @@ struct InterfaceNodes {
     j = g.inner_y + fine_j;
     side_x = fine_i == 0 ? -1 : fine_i == g.nx / 2 ? 1 : 0;
     side_y = fine_j == 0 ? -1 : fine_j == g.ny / 2 ? 1 : 0;
+  }
+
+  /// From an interface node, no corner, to the node next to it inside; positions in a nodal field.
+  KOLMO_HD index_t inward(int side_x, int side_y) const { return side_x != 0 ? -side_x * g.columns() : -side_y; }
+  /// The finer level's node next to it inside, counted from the start of all levels.
+  KOLMO_HD index_t first_fine(index_t level, index_t i, index_t j, int side_x, int side_y) const {
+    const index_t fine_i = side_x < 0 ? 1 : side_x > 0 ? g.nx - 1 : 2 * (i - g.inner_x);
+    const index_t fine_j = side_y < 0 ? 1 : side_y > 0 ? g.ny - 1 : 2 * (j - g.inner_y);
+    return (level - 1) * g.nodes() + g.node(fine_i, fine_j);
   }
 
   /// u of node (i, j) of `level`, times its spacing.
@@ -303,12 +318,8 @@ struct InterfaceProductKernel {
     nodes.node(item % nodes.count(), i, j, side_x, side_y);
     const index_t at = level * g.nodes() + g.node(i, j);
     const T scale = T(2) * half_inverse_spacing[level];
-    x[at] = omega[at] * sum(nodes.v<T>(level, i, j, side_x, side_y)) * scale;
-    y[at] = -(omega[at] * sum(nodes.u<T>(level, i, j, side_x, side_y)) * scale);
-  }
-  KOLMO_HD S sum(const InterfaceStencil<T>& s) const {
-    return (flux[s.position[0]] * s.weight[0] + flux[s.position[1]] * s.weight[1]) +
-           (flux[s.position[2]] * s.weight[2] + flux[s.position[3]] * s.weight[3]);
+    x[at] = omega[at] * nodes.v<T>(level, i, j, side_x, side_y).sum(flux) * scale;
+    y[at] = -(omega[at] * nodes.u<T>(level, i, j, side_x, side_y).sum(flux) * scale);
   }
 };
 
@@ -329,13 +340,9 @@ struct InterfaceInsideKernel {
     nodes.node(item % nodes.count(), i, j, side_x, side_y);
     if (side_x != 0 && side_y != 0) return;
     const index_t at = level * g.nodes() + g.node(i, j);
-    const index_t fine_i = 2 * (i - g.inner_x), fine_j = 2 * (j - g.inner_y);
     S* field = side_x != 0 ? y : x;
-    const index_t coarse_step = side_x != 0 ? -side_x * g.columns() : -side_y;
-    const index_t first_i = side_x < 0 ? 1 : side_x > 0 ? g.nx - 1 : fine_i;
-    const index_t first_j = side_y < 0 ? 1 : side_y > 0 ? g.ny - 1 : fine_j;
-    const index_t first = (level - 1) * g.nodes() + g.node(first_i, first_j);
-    field[at + coarse_step] = field[first] + T(0.5) * (field[first + coarse_step] - field[at]);
+    const index_t step = nodes.inward(side_x, side_y), first = nodes.first_fine(level, i, j, side_x, side_y);
+    field[at + step] = field[first] + T(0.5) * (field[first + step] - field[at]);
   }
 };
 

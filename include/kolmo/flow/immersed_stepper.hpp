@@ -11,6 +11,7 @@
 
 #include <kolmo/flow/immersed_coupling.hpp>
 #include <kolmo/flow/immersed_elliptic.hpp>
+#include <kolmo/flow/immersed_transposes.hpp>
 
 namespace kolmo::flow::detail {
 
@@ -181,7 +182,89 @@ class ImmersedStepper {
     coupling.interpolate(w.psi.data(), velocity);
   }
 
+  /// Transpose of fluxes after streamfunction: omega -= its part. `flux` is a gradient.
+  template <class S>
+  void fluxes_transpose(const S* flux, S* omega, SubstepWork<S, B>& w) const {
+    S *psi = w.psi.mutable_data(), *rings = w.psi_rings.mutable_data();
+    for_each_item<B>(g_.levels * g_.rows(), FluxTransposeKernel<S>{g_, flux, psi});
+    if (g_.levels > 1) for_each_item<B>(g_.levels - 1, FluxRingTransposeKernel<S>{g_, flux, rings});
+    streamfunction_transpose(psi, rings, omega);
+  }
+
+  /// Transpose of correct and predict, given `omega`, the gradient of omega+, which becomes that of r, and `forces`,
+  /// that of F, which is used up. solve_transpose(x, y) is y = M^-T x.
+  template <class S, class SolveTranspose>
+  void project_transpose(double alpha, double beta, const Coupling<T, B>& coupling,
+                         const SolveTranspose& solve_transpose, S* forces, S* omega, SubstepWork<S, B>& w) const {
+    if (coupling.velocities() > 0) {
+      S *response = w.source.mutable_data(), *psi = w.psi.mutable_data(), *velocity = w.velocity.mutable_data();
+      B::copy(response, omega, static_cast<std::size_t>(nodes()) * sizeof(S));
+      implicit_transpose(alpha, response);
+      coupling.interpolate(static_cast<const S*>(response), velocity);
+      B::for_each(coupling.velocities(), AddKernel<S>{velocity, forces, static_cast<T>(-beta)});
+      solve_transpose(static_cast<const S*>(forces), velocity);
+      B::for_each(nodes(), kolmo::detail::FillKernel<S>{S(T(0)), psi});
+      coupling.spread(static_cast<const S*>(velocity), T(1), psi);
+      streamfunction_transpose(psi, static_cast<S*>(nullptr), omega);
+    }
+    implicit_transpose(alpha, omega);
+  }
+
+  /// Transpose of explicit_side at (omega, flux). `r` and `nonlinear` are gradients; the latter is used up. Writes
+  /// the gradients of omega, flux and of the term before.
+  template <class S>
+  void explicit_transpose(const SubstepWeights& weights, const S* omega, const S* flux, const S* r, S* nonlinear,
+                          S* omega_gradient, S* flux_gradient, S* before_gradient, SubstepWork<S, B>& w) const {
+    const index_t n = nodes(), rows = g_.levels * g_.rows(), count = InterfaceNodes{g_}.count();
+    S *x = w.x.mutable_data(), *y = w.y.mutable_data();
+    const T* half = half_inverse_spacing_.data();
+    const auto zero_rings = Tensor<S, B>::zeros(Shape{g_.levels, g_.ring()});
+    const auto fill = [n](S* target) { B::for_each(n, kolmo::detail::FillKernel<S>{S(T(0)), target}); };
+    fill(omega_gradient);
+    if (before_gradient != nullptr) {
+      fill(before_gradient);
+      B::for_each(n, AddKernel<S>{r, before_gradient, static_cast<T>(weights.before)});
+    }
+    B::for_each(n, AddKernel<S>{r, nonlinear, static_cast<T>(weights.now)});
+    for (index_t l = 1; l < g_.levels; ++l)
+      for_each_item<B>(g_.nx / 2 - 1, ClearInsideKernel<S>{g_, nonlinear + l * g_.nodes()});
+    const Tensor<T, B> diffusion = per_level(weights.alpha);
+    for_each_item<B>(rows, DiffusionTransposeKernel<S>{g_, r, zero_rings.data(), diffusion.data(), omega_gradient});
+    for_each_item<B>(rows, DivergenceTransposeKernel<S>{g_, nonlinear, zero_rings.data(), half, x, y});
+    if (g_.levels > 1) {
+      auto ring = Tensor<S, B>::uninitialized(Shape{g_.ring()});
+      for (index_t l = 0; l + 1 < g_.levels; ++l) {
+        const T factor = static_cast<T>(-weights.alpha * inverse_square_[static_cast<std::size_t>(l)]);
+        for_each_item<B>(1, BorderTransposeKernel<S>{g_, r + l * g_.nodes(), factor, ring.mutable_data()});
+        for_each_item<B>(1, ExtendTransposeKernel<S>{g_, ring.data(), omega_gradient + (l + 1) * g_.nodes()});
+      }
+      S *x_rings = w.x_rings.mutable_data(), *y_rings = w.y_rings.mutable_data();
+      for_each_item<B>(g_.levels - 1, DivergenceRingTransposeKernel<S>{g_, nonlinear, half, x_rings, y_rings});
+      elliptic_.extend_transpose(static_cast<const S*>(x_rings), x);
+      elliptic_.extend_transpose(static_cast<const S*>(y_rings), y);
+      for (index_t l = g_.levels - 1; l > 0; --l) B::for_each(count, InterfaceInsideTransposeKernel<S>{g_, l, x, y});
+    }
+    auto interface = Tensor<S, B>::uninitialized(Shape{(g_.levels - 1) * count + 1, 2});
+    if (g_.levels > 1)
+      B::for_each((g_.levels - 1) * count, InterfaceProductTransposeKernel<S>{
+                                               g_, omega, flux, half, x, y, omega_gradient, interface.mutable_data()});
+    for_each_item<B>(rows, ProductTransposeKernel<S>{g_, omega, flux, half, x, y, omega_gradient});
+    for_each_item<B>(g_.levels * (g_.nx + 1),
+                     VelocityTransposeKernel<S>{g_, x, y, zero_rings.data(), half, flux_gradient});
+    if (g_.levels > 1) for_each_item<B>(1, InterfaceVelocityTransposeKernel<S>{g_, interface.data(), flux_gradient});
+  }
+
  private:
+  /// omega -= (L^-1 K)^T psi; psi and rings are used up.
+  template <class S>
+  void streamfunction_transpose(S* psi, S* rings, S* omega) const {
+    elliptic_.solve_transpose([&](index_t l) { return elliptic_.laplace(1, l); }, psi, rings);
+    B::for_each(nodes(), AddKernel<S>{psi, omega, T(-1)});
+  }
+  template <class S>
+  void implicit_transpose(double alpha, S* u) const {
+    elliptic_.solve_transpose([&](index_t l) { return elliptic_.helmholtz(-alpha, l); }, u, static_cast<S*>(nullptr));
+  }
   template <class S>
   void transform(S* field) const {
     elliptic_.sine().template apply<B>(1, field, field, T(1));
