@@ -117,6 +117,16 @@ class Immersed {
     return most;
   }
 
+  /// The explicit term N = -div(u omega) [levels, nx-1, ny-1] of a state; zero strictly inside a finer domain.
+  V nonlinear_term(const State& state) const {
+    check(state);
+    Work<T> work(system_->stepper().shape(), 2 * points());
+    V nonlinear = V::uninitialized(grid().node_shape()), r = V::uninitialized(grid().node_shape());
+    system_->stepper().explicit_side(detail::SubstepWeights{}, state.vorticity.data(), state.flux.data(),
+                                     static_cast<const T*>(nullptr), nonlinear.mutable_data(), r.mutable_data(), work);
+    return nonlinear;
+  }
+
   /// What the solver consists of; for functions beside this class.
   const std::shared_ptr<const detail::ImmersedSystem<T, B>>& system() const { return system_; }
 
