@@ -9,6 +9,7 @@
 
 #include "catch.hpp"
 #include "io_support.hpp"
+#include "png_support.hpp"
 
 using namespace kolmo;
 using namespace kolmo::io;
@@ -16,104 +17,6 @@ using namespace kolmo::io::test;
 using Catch::Matchers::Contains;
 
 namespace {
-
-/// Reads a zlib stream of one block with the fixed Huffman code, straight from RFC 1951, and checks the sum at its end.
-std::string inflate(const std::string& stream) {
-  std::size_t bit = 16;
-  const auto take = [&](int count) {
-    unsigned value = 0;
-    for (int i = 0; i < count; ++i, ++bit) {
-      value |= ((static_cast<unsigned char>(stream.at(bit / 8)) >> (bit % 8)) & 1u) << i;
-    }
-    return value;
-  };
-  const auto take_code = [&](int count) {
-    unsigned value = 0;
-    for (int i = 0; i < count; ++i) value = (value << 1) | take(1);
-    return value;
-  };
-  // The two bytes of the header are a multiple of 31.
-  const auto first = static_cast<unsigned char>(stream.at(0)), second = static_cast<unsigned char>(stream.at(1));
-  REQUIRE((first * 256 + second) % 31 == 0);
-  REQUIRE(take(1) == 1);
-  REQUIRE(take(2) == 1);
-  const unsigned length_base[] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
-                                  31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
-  const int length_extra[] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
-  const unsigned distance_base[] = {1,    2,    3,    4,    5,    7,    9,    13,    17,    25,
-                                    33,   49,   65,   97,   129,  193,  257,  385,   513,   769,
-                                    1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
-  std::string out;
-  for (;;) {
-    unsigned symbol = take_code(7);
-    if (symbol < 24) {
-      symbol += 256;
-    } else {
-      symbol = (symbol << 1) | take_code(1);
-      if (symbol < 0xc0) {
-        symbol -= 0x30;
-      } else if (symbol < 0xc8) {
-        symbol += 280 - 0xc0;
-      } else {
-        symbol = ((symbol << 1) | take_code(1)) - 0x190 + 144;
-      }
-    }
-    if (symbol == 256) break;
-    if (symbol < 256) {
-      out += static_cast<char>(symbol);
-      continue;
-    }
-    const unsigned length = length_base[symbol - 257] + take(length_extra[symbol - 257]);
-    const unsigned code = take_code(5);
-    const unsigned distance = distance_base[code] + take(code < 4 ? 0 : static_cast<int>(code / 2) - 1);
-    REQUIRE(distance <= out.size());
-    for (unsigned i = 0; i < length; ++i) out += out[out.size() - distance];
-  }
-  bit = (bit + 7) / 8 * 8;
-  std::uint32_t check = 0;
-  for (int i = 0; i < 4; ++i) check = (check << 8) | take(8);
-  REQUIRE(bit == 8 * stream.size());
-  REQUIRE(check == adler32(io::detail::as_bytes(out)));
-  return out;
-}
-
-std::uint32_t big_endian(const std::string& text, std::size_t at) {
-  std::uint32_t value = 0;
-  for (std::size_t i = 0; i < 4; ++i) value = (value << 8) | static_cast<unsigned char>(text.at(at + i));
-  return value;
-}
-
-/// Reads a PNG file of 8-bit RGB and checks the sums of its chunks.
-Image read_png(const std::string& png) {
-  REQUIRE(png.substr(0, 8) == std::string("\x89PNG\r\n\x1a\n", 8));
-  Image image;
-  std::string data;
-  for (std::size_t at = 8; at < png.size();) {
-    const std::uint32_t length = big_endian(png, at);
-    const std::string type = png.substr(at + 4, 4);
-    REQUIRE(big_endian(png, at + 8 + length) ==
-            crc32(io::detail::as_bytes(std::string_view(png).substr(at + 4, 4 + length))));
-    if (type == "IHDR") image = Image(big_endian(png, at + 8), big_endian(png, at + 12));
-    if (type == "IDAT") data += png.substr(at + 8, length);
-    at += 12 + length;
-  }
-  const std::string rows = inflate(data);
-  const std::size_t stride = 3 * image.width;
-  REQUIRE(rows.size() == (stride + 1) * image.height);
-  for (std::size_t y = 0; y < image.height; ++y) {
-    for (std::size_t i = 0; i < stride; ++i) {
-      const int left = i >= 3 ? image.rgb[y * stride + i - 3] : 0;
-      const int above = y > 0 ? image.rgb[(y - 1) * stride + i] : 0;
-      const int corner = y > 0 && i >= 3 ? image.rgb[(y - 1) * stride + i - 3] : 0;
-      const int filter = rows[y * (stride + 1)];
-      // The difference is what the filter leaves of the negated value.
-      const int prediction = static_cast<std::uint8_t>(-io::detail::png_filtered(filter, 0, left, above, corner));
-      image.rgb[y * stride + i] =
-          static_cast<std::uint8_t>(static_cast<unsigned char>(rows[y * (stride + 1) + 1 + i]) + prediction);
-    }
-  }
-  return image;
-}
 
 bool is_dark(Colour c) { return c.red < 90 && c.green < 90 && c.blue < 90; }
 

@@ -9,6 +9,7 @@
 #include <kolmo/io/checksum.hpp>
 #include <kolmo/io/colour.hpp>
 #include <kolmo/io/deflate.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,33 +69,25 @@ inline std::uint8_t png_filtered(int filter, int value, int left, int above, int
   return static_cast<std::uint8_t>(value - prediction);
 }
 
-}  // namespace detail
-
-/// The bytes of a PNG file. `pixels_per_inch` is written into the file when positive. Throws ArgumentError for an image
-/// without pixels or above 2^31 - 1 on a side.
-inline std::string to_png(const Image& image, double pixels_per_inch = 0) {
-  const std::size_t row_bytes = 3 * image.width;
-  if (image.width == 0 || image.height == 0 || image.width > INT32_MAX || image.height > INT32_MAX ||
-      image.rgb.size() != row_bytes * image.height) {
-    throw ArgumentError("an image of " + std::to_string(image.width) + " x " + std::to_string(image.height) +
-                        " pixels and " + std::to_string(image.rgb.size()) + " bytes cannot be written as PNG");
-  }
-  // Each row gets the filter that leaves the smallest differences, which compress best.
+/// The rows of an image of `pixel_bytes` bytes a pixel, each after the number of the filter that leaves the smallest
+/// differences, which compress best.
+inline std::string png_rows(std::span<const std::uint8_t> pixels, std::size_t row_bytes, std::size_t pixel_bytes) {
+  const std::size_t height = pixels.size() / row_bytes;
   std::string filtered;
-  filtered.reserve((row_bytes + 1) * image.height);
+  filtered.reserve((row_bytes + 1) * height);
   const std::vector<std::uint8_t> zeros(row_bytes, 0);
   std::string trial(row_bytes, '\0'), best;
-  for (std::size_t y = 0; y < image.height; ++y) {
-    const std::uint8_t* row = image.rgb.data() + y * row_bytes;
+  for (std::size_t y = 0; y < height; ++y) {
+    const std::uint8_t* row = pixels.data() + y * row_bytes;
     const std::uint8_t* above = y > 0 ? row - row_bytes : zeros.data();
     std::uint64_t best_cost = UINT64_MAX;
     char best_filter = 0;
     for (int filter = 0; filter < 5; ++filter) {
       std::uint64_t cost = 0;
       for (std::size_t i = 0; i < row_bytes; ++i) {
-        const int left = i >= 3 ? row[i - 3] : 0;
-        const int corner = i >= 3 ? above[i - 3] : 0;
-        const std::uint8_t f = detail::png_filtered(filter, row[i], left, above[i], corner);
+        const int left = i >= pixel_bytes ? row[i - pixel_bytes] : 0;
+        const int corner = i >= pixel_bytes ? above[i - pixel_bytes] : 0;
+        const std::uint8_t f = png_filtered(filter, row[i], left, above[i], corner);
         trial[i] = static_cast<char>(f);
         cost += f < 128 ? f : 256u - f;
       }
@@ -107,13 +100,36 @@ inline std::string to_png(const Image& image, double pixels_per_inch = 0) {
     filtered += best_filter;
     filtered += best;
   }
+  return filtered;
+}
 
-  std::string out("\x89PNG\r\n\x1a\n", 8);
+inline constexpr std::string_view png_signature{"\x89PNG\r\n\x1a\n", 8};
+
+/// The IHDR chunk: 8 bits a sample, deflate, adaptive filters, not interlaced.
+inline void append_png_header(std::string& out, const Image& image, bool palette) {
   std::string header;
-  detail::append_big_endian(header, static_cast<std::uint32_t>(image.width));
-  detail::append_big_endian(header, static_cast<std::uint32_t>(image.height));
-  header += std::string("\x08\x02\x00\x00\x00", 5);  // 8 bits, RGB, deflate, adaptive filters, not interlaced
-  detail::append_png_chunk(out, "IHDR", header);
+  append_big_endian(header, static_cast<std::uint32_t>(image.width));
+  append_big_endian(header, static_cast<std::uint32_t>(image.height));
+  header += std::string({8, static_cast<char>(palette ? 3 : 2), 0, 0, 0});
+  append_png_chunk(out, "IHDR", header);
+}
+
+inline void check_png_size(const Image& image) {
+  if (image.width == 0 || image.height == 0 || image.width > INT32_MAX || image.height > INT32_MAX ||
+      image.rgb.size() != 3 * image.width * image.height) {
+    throw ArgumentError("an image of " + std::to_string(image.width) + " x " + std::to_string(image.height) +
+                        " pixels and " + std::to_string(image.rgb.size()) + " bytes cannot be written as PNG");
+  }
+}
+
+}  // namespace detail
+
+/// The bytes of a PNG file. `pixels_per_inch` is written into the file when positive. Throws ArgumentError for an image
+/// without pixels or above 2^31 - 1 on a side.
+inline std::string to_png(const Image& image, double pixels_per_inch = 0) {
+  detail::check_png_size(image);
+  std::string out(detail::png_signature);
+  detail::append_png_header(out, image, false);
   if (pixels_per_inch > 0) {
     std::string density;
     const auto per_metre = static_cast<std::uint32_t>(pixels_per_inch / 0.0254 + 0.5);
@@ -122,7 +138,8 @@ inline std::string to_png(const Image& image, double pixels_per_inch = 0) {
     density += '\x01';
     detail::append_png_chunk(out, "pHYs", density);
   }
-  detail::append_png_chunk(out, "IDAT", compress_zlib(detail::as_bytes(filtered)));
+  const std::string rows = detail::png_rows(image.rgb, 3 * image.width, 3);
+  detail::append_png_chunk(out, "IDAT", compress_zlib(detail::as_bytes(rows)));
   detail::append_png_chunk(out, "IEND", "");
   return out;
 }

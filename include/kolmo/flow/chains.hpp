@@ -1,0 +1,154 @@
+#pragma once
+// Noisy chains x_{t+1} = f(x_t) + N(0, v dt S^2): trajectories of a law whose every transition is blurred, the data
+// sets made of them and their density. S is the law's noise_scale.
+//
+// A chain is a function of the key and its number: it has the same bits whichever other chains are computed with it.
+
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <kolmo/backend/cpu.hpp>
+#include <kolmo/core/random.hpp>
+#include <kolmo/flow/law.hpp>
+#include <kolmo/flow/unstable.hpp>
+#include <kolmo/ops/reduce.hpp>
+#include <kolmo/ops/views.hpp>
+
+namespace kolmo::flow {
+
+/// What a set of chains is.
+struct ChainOptions {
+  /// Length of a transition, and in how many steps of fourth order it is computed.
+  double dt = 0.025;
+  index_t steps = 1;
+  /// Variance of the noise per unit time; 0 for none.
+  double noise = 1;
+  /// States that are thrown away, and states that are kept after them. The start itself is never kept.
+  index_t burn_in = 1024;
+  index_t kept = 1024;
+  /// Number of the first chain.
+  index_t first = 0;
+  Key key = {};
+};
+
+namespace detail {
+
+template <class Law, class T>
+struct ChainStartKernel {
+  Law law;
+  Key key;
+  index_t first, n;
+  T* x;
+  KOLMO_HD void operator()(index_t e) const {
+    const Key of_chain = fold_in(fold_in(key, static_cast<std::uint64_t>(first + e / n)), 0);
+    x[e] = law.template initial<T>(e % n, of_chain);
+  }
+};
+
+/// Adds the noise and puts the state, if it is kept, into its place in [chain, time, n].
+template <class Law, class T>
+struct ChainNoiseKernel {
+  Law law;
+  Key key;
+  index_t first, n, time;
+  T deviation;
+  T* x;
+  T* kept;
+  index_t row;  // elements of one chain there
+  KOLMO_HD void operator()(index_t e) const {
+    const index_t chain = e / n, i = e % n;
+    if (deviation > T(0)) {
+      const Key of_step =
+          fold_in(fold_in(key, static_cast<std::uint64_t>(first + chain)), static_cast<std::uint64_t>(time));
+      x[e] = x[e] + deviation * T(law.noise_scale(i)) * normal<T>(of_step, static_cast<std::uint64_t>(i));
+    }
+    if (kept != nullptr) kept[chain * row + i] = x[e];
+  }
+};
+
+inline void check_chains(index_t count, const ChainOptions& options) {
+  check_step(options.dt, options.steps, "simulate_chains");
+  const auto refuse = [](const std::string& what) { throw ArgumentError("simulate_chains: " + what); };
+  if (count < 1 || options.first < 0) refuse("at least one chain, numbered from 0, is needed");
+  if (options.burn_in < 0 || options.kept < 1) refuse("burn_in must not be negative and kept must be positive");
+  if (!(options.dt > 0)) refuse("dt must be positive, given " + std::to_string(options.dt));
+  if (!(options.noise >= 0 && options.noise - options.noise == 0))
+    refuse("the noise must be finite and not negative, given " + std::to_string(options.noise));
+}
+
+}  // namespace detail
+
+/// Draws of the law's prior, [count, d], for the chains first, first + 1, ...
+template <class T, class B = Cpu, class Law>
+Tensor<T, B> prior_states(const Law& law, index_t count, Key key, index_t first = 0) {
+  const index_t n = law.dimensions();
+  auto x = Tensor<T, B>::uninitialized({count, n});
+  B::for_each(x.size(), detail::ChainStartKernel<Law, T>{law, key, first, n, x.mutable_data()});
+  return x;
+}
+
+/// `count` chains from the law's prior: [count, kept, d]. Throws ArgumentError for options without meaning, and
+/// UnstableStep with the transition and {chain, component} when a state is no longer finite.
+template <class T, class B = Cpu, class Law>
+Tensor<T, B> simulate_chains(const Law& law, index_t count, const ChainOptions& options = {}) {
+  detail::check_chains(count, options);
+  const index_t n = law.dimensions(), row = options.kept * n;
+  auto x = prior_states<T, B>(law, count, options.key, options.first);
+  auto result = Tensor<T, B>::uninitialized({count, options.kept, n});
+  T* const kept = result.mutable_data();
+  const T deviation = static_cast<T>(std::sqrt(options.noise * options.dt));
+  for (index_t t = 1; t <= options.burn_in + options.kept; ++t) {
+    x = transition(law, x, options.dt, options.steps);
+    T* const place = t > options.burn_in ? kept + (t - options.burn_in - 1) * n : nullptr;
+    B::for_each(x.size(), detail::ChainNoiseKernel<Law, T>{law, options.key, options.first, n, t, deviation,
+                                                           x.mutable_data(), place, row});
+  }
+  // What is not finite stays so, but for a device a look at every step would cost more than the step.
+  const std::vector<T> last = x.to_vector();
+  for (std::size_t e = 0; e < last.size(); ++e) {
+    if (last[e] - last[e] == T(0)) continue;
+    const index_t chain = static_cast<index_t>(e) / n;
+    throw UnstableStep("a chain has left the numbers; take a smaller dt or more steps", options.burn_in + options.kept,
+                       {options.first + chain, static_cast<index_t>(e) % n}, static_cast<double>(last[e]));
+  }
+  return result;
+}
+
+/// log p(x_1, x_2, ... | x_0) of chains [batch, time, d] with at least two times, [batch]. Throws ArgumentError without
+/// noise, ShapeError for other shapes.
+template <class Law, TensorLike X>
+auto chain_log_density(const Law& law, const X& x, double dt, index_t steps = 1, double noise = 1) {
+  using T = ScalarOf<X>;
+  detail::check_state(law, x.shape(), "chain_log_density");
+  if (x.rank() != 3 || x.shape()[1] < 2)
+    throw ShapeError("chain_log_density: expected chains of shape [batch, time, " + std::to_string(law.dimensions()) +
+                     "] with at least two times, given " + x.shape().to_string());
+  if (!(noise > 0) || !(dt > 0))
+    throw ArgumentError("chain_log_density: without noise there is no density; noise and dt must be positive");
+  const index_t n = law.dimensions(), times = x.shape()[1] - 1;
+  std::vector<T> inverse;
+  double logarithm = 0;
+  for (index_t i = 0; i < n; ++i) {
+    const double deviation = law.noise_scale(i) * std::sqrt(noise * dt);
+    inverse.push_back(static_cast<T>(1 / deviation));
+    logarithm += std::log(deviation) + 0.91893853320467274178;
+  }
+  const auto scale = BaseOf<X>::from(std::span<const T>(inverse), {n});
+  const auto error = (slice(x, 1, 1) - transition(law, slice(x, 1, 0, times), dt, steps)) * scale;
+  return sum(square(error), {1, 2}) * -0.5 - logarithm * static_cast<double>(times);
+}
+
+/// The parts of a data set by index: the first 80 %, the next 10 %, the rest.
+struct DataSplit {
+  index_t train = 0, valid = 0, test = 0;
+};
+inline DataSplit split_by_index(index_t count) {
+  if (count < 0) throw ArgumentError("split_by_index: a negative count, " + std::to_string(count));
+  const index_t train = count / 10 * 8 + count % 10 * 8 / 10, valid = count / 10 * 9 + count % 10 * 9 / 10;
+  return {train, valid - train, count - valid};
+}
+
+}  // namespace kolmo::flow
