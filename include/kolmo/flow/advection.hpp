@@ -1,0 +1,191 @@
+#pragma once
+// The explicit part of a finite-volume step on a staggered grid, in units where it is a change of the velocity:
+// limited advection of each component over the control volume around it, diffusion by the 5-point Laplacian, forcing
+// and drag.
+//
+//   u at the right face of cell (i, j), v at its top face; x along rows' index i, y along j.
+//
+// On the host a kernel takes a whole trajectory row by row and computes every flux once; on a device it takes a cell and
+// computes the fluxes of its eight faces.
+
+#include <kolmo/flow/padded.hpp>
+#include <kolmo/flow/projection.hpp>
+#include <kolmo/flow/van_leer.hpp>
+
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
+namespace kolmo::flow::detail {
+
+/// What the explicit part needs to know besides the velocity, times the time step.
+template <class T>
+struct StepConstants {
+  T half_courant;    ///< dt/(2h)
+  T diffusion;       ///< nu dt/h^2
+  T drag;            ///< mu dt
+  const T* forcing;  ///< dt A sin(k_f (j + 1/2) h), one number per column
+};
+
+/// The velocities of the faces of both components' control volumes, as Courant numbers times 2, and their fluxes.
+/// `u` and `v` point to a cell; neighbours in y are one apart, in x at the offsets of the rows.
+template <class T, class S>
+struct FaceFluxes {
+  T half_courant;
+
+  KOLMO_HD KOLMO_INLINE S u_along_x(const S* before, const S* here, const S* next, const S* after, index_t j) const {
+    return VanLeerFlux{}(half_courant * (here[j] + next[j]), before[j], here[j], next[j], after[j]);
+  }
+  KOLMO_HD KOLMO_INLINE S v_along_x(const S* u_here, const S* before, const S* here, const S* next, const S* after,
+                                    index_t j) const {
+    return VanLeerFlux{}(half_courant * (u_here[j] + u_here[j + 1]), before[j], here[j], next[j], after[j]);
+  }
+  KOLMO_HD KOLMO_INLINE S u_along_y(const S* v_here, const S* v_next, const S* u, index_t j) const {
+    return VanLeerFlux{}(half_courant * (v_here[j] + v_next[j]), u[j - 1], u[j], u[j + 1], u[j + 2]);
+  }
+  KOLMO_HD KOLMO_INLINE S v_along_y(const S* v, index_t j) const {
+    return VanLeerFlux{}(half_courant * (v[j] + v[j + 1]), v[j - 1], v[j], v[j + 1], v[j + 2]);
+  }
+};
+
+/// y = x + changes and the divergence of y times h, or the changes alone. An item is a trajectory.
+template <class T, class S>
+struct AdvectFields {
+  static constexpr index_t work_rows = 6;
+
+  PaddedGrid grid;
+  StepConstants<T> constants;
+  const S* x;
+  S* y;
+  S* divergence;  // [fields, n, n]; null: y is the changes alone
+  S* work;        // work_rows rows per item
+
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t n = grid.n;
+    const S *u = x + item * 2 * grid.field(), *v = u + grid.field();
+    S* scratch = work + item * work_rows * grid.row + grid.left;
+    S *u_x = scratch, *v_x = scratch + grid.row, *u_x_before = scratch + 2 * grid.row,
+      *v_x_before = scratch + 3 * grid.row, *u_y = scratch + 4 * grid.row, *v_y = scratch + 5 * grid.row;
+    faces_along_x(u, v, n - 1, u_x_before, v_x_before);
+    for (index_t i = 0; i < n; ++i) {
+      faces_along_x(u, v, i, u_x, v_x);
+      faces_along_y(u + grid.at(i), v + grid.at(i), v + grid.wrapped(i + 1), u_y, v_y);
+      update_row(item, i, u, v, u_x, u_x_before, u_y, v_x, v_x_before, v_y);
+      if (divergence != nullptr && i > 0) divergence_row(item, i);
+      swap_pointers(u_x, u_x_before);
+      swap_pointers(v_x, v_x_before);
+    }
+    if (divergence != nullptr) divergence_row(item, 0);
+  }
+
+  KOLMO_HD KOLMO_INLINE static void swap_pointers(S*& a, S*& b) {
+    S* c = a;
+    a = b;
+    b = c;
+  }
+
+  KOLMO_HD KOLMO_INLINE void faces_along_x(const S* u, const S* v, index_t i, S* u_x, S* v_x) const {
+    const FaceFluxes<T, S> fluxes{constants.half_courant};
+    const index_t before = grid.wrapped(i - 1), here = grid.at(i), next = grid.wrapped(i + 1), after = grid.wrapped(i + 2);
+    const S *u_before = u + before, *u_here = u + here, *u_next = u + next, *u_after = u + after;
+    const S *v_before = v + before, *v_here = v + here, *v_next = v + next, *v_after = v + after;
+    KOLMO_INDEPENDENT
+    for (index_t j = 0; j < grid.n; ++j) {
+      u_x[j] = fluxes.u_along_x(u_before, u_here, u_next, u_after, j);
+      v_x[j] = fluxes.v_along_x(u_here, v_before, v_here, v_next, v_after, j);
+    }
+  }
+
+  KOLMO_HD KOLMO_INLINE void faces_along_y(const S* u, const S* v, const S* v_next, S* u_y, S* v_y) const {
+    const FaceFluxes<T, S> fluxes{constants.half_courant};
+    KOLMO_INDEPENDENT
+    for (index_t j = 0; j < grid.n; ++j) {
+      u_y[j] = fluxes.u_along_y(v, v_next, u, j);
+      v_y[j] = fluxes.v_along_y(v, j);
+    }
+    u_y[-1] = u_y[grid.n - 1];
+    v_y[-1] = v_y[grid.n - 1];
+  }
+
+  KOLMO_HD KOLMO_INLINE void update_row(index_t item, index_t i, const S* u, const S* v, const S* u_x, const S* u_x_before,
+                                        const S* u_y, const S* v_x, const S* v_x_before, const S* v_y) const {
+    const index_t before = grid.wrapped(i - 1), here = grid.at(i), next = grid.wrapped(i + 1);
+    const S *u_before = u + before, *u_here = u + here, *u_next = u + next;
+    const S *v_before = v + before, *v_here = v + here, *v_next = v + next;
+    S* u_new = y + item * 2 * grid.field() + here;
+    S* v_new = u_new + grid.field();
+    const T diffusion = constants.diffusion;
+    const T keep = (divergence != nullptr ? T(1) : T(0)) - T(4) * diffusion - constants.drag;
+    const T* forcing = constants.forcing;
+    KOLMO_INDEPENDENT
+    for (index_t j = 0; j < grid.n; ++j) {
+      const S u_around = (u_before[j] + u_next[j]) + (u_here[j - 1] + u_here[j + 1]);
+      const S v_around = (v_before[j] + v_next[j]) + (v_here[j - 1] + v_here[j + 1]);
+      const S u_flux = (u_x[j] - u_x_before[j]) + (u_y[j] - u_y[j - 1]);
+      const S v_flux = (v_x[j] - v_x_before[j]) + (v_y[j] - v_y[j - 1]);
+      u_new[j] = (u_here[j] * keep + u_around * diffusion) + (forcing[j] - u_flux);
+      v_new[j] = (v_here[j] * keep + v_around * diffusion) - v_flux;
+    }
+    v_new[-1] = v_new[grid.n - 1];
+  }
+
+  KOLMO_HD KOLMO_INLINE void divergence_row(index_t item, index_t i) const {
+    const S *u_before = y + item * 2 * grid.field() + grid.wrapped(i - 1), *u = y + item * 2 * grid.field() + grid.at(i);
+    const S* v = u + grid.field();
+    S* target = divergence + (item * grid.n + i) * grid.n;
+    KOLMO_INDEPENDENT
+    for (index_t j = 0; j < grid.n; ++j) target[j] = (u[j] - u_before[j]) + (v[j] - v[j - 1]);
+  }
+};
+
+/// y = x times `keep` + changes. An item is a cell.
+template <class T, class S>
+struct AdvectCells {
+  PaddedGrid grid;
+  StepConstants<T> constants;
+  const S* x;
+  S* y;
+  T keep;
+
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t n = grid.n, row = item / n, j = item - row * n, field = row / n, i = row - field * n;
+    const S *u = x + field * 2 * grid.field(), *v = u + grid.field();
+    S* u_new = y + field * 2 * grid.field() + grid.at(i);
+    const FaceFluxes<T, S> fluxes{constants.half_courant};
+    const index_t further = grid.wrapped(i - 2), before = grid.wrapped(i - 1), here = grid.at(i),
+                  next = grid.wrapped(i + 1), after = grid.wrapped(i + 2);
+    const S u_flux = (fluxes.u_along_x(u + before, u + here, u + next, u + after, j) -
+                      fluxes.u_along_x(u + further, u + before, u + here, u + next, j)) +
+                     (fluxes.u_along_y(v + here, v + next, u + here, j) -
+                      fluxes.u_along_y(v + here, v + next, u + here, j - 1));
+    const S v_flux = (fluxes.v_along_x(u + here, v + before, v + here, v + next, v + after, j) -
+                      fluxes.v_along_x(u + before, v + further, v + before, v + here, v + next, j)) +
+                     (fluxes.v_along_y(v + here, j) - fluxes.v_along_y(v + here, j - 1));
+    const T centre = keep - T(4) * constants.diffusion - constants.drag;
+    const S u_around = (u[before + j] + u[next + j]) + (u[here + j - 1] + u[here + j + 1]);
+    const S v_around = (v[before + j] + v[next + j]) + (v[here + j - 1] + v[here + j + 1]);
+    grid.store(u_new, j, S((u[here + j] * centre + u_around * constants.diffusion) + (constants.forcing[j] - u_flux)));
+    grid.store(u_new + grid.field(), j, S((v[here + j] * centre + v_around * constants.diffusion) - v_flux));
+  }
+};
+
+/// y = x + change in one explicit step and the divergence of y times h; y is padded, but with copies of v's last column
+/// only. With `divergence` null y is the change alone.
+template <class B, class T, class S>
+void advect(const PaddedGrid& grid, index_t batch, const StepConstants<T>& constants, const S* x, S* y, S* divergence,
+            S* work) {
+  if constexpr (takes_fields<B>) {
+    kolmo::detail::for_each_item<B>(batch, AdvectFields<T, S>{grid, constants, x, y, divergence, work});
+  } else {
+    const index_t cells = batch * grid.n * grid.n;
+    B::for_each(cells, AdvectCells<T, S>{grid, constants, x, y, divergence != nullptr ? T(1) : T(0)});
+    if (divergence != nullptr) divergence_of<B>(grid, batch, y, divergence);
+  }
+}
+
+}  // namespace kolmo::flow::detail
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
