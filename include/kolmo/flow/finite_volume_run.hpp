@@ -78,7 +78,7 @@ struct FiniteVolumeCore {
   }
 };
 
-/// y = x + sum_k weight_k change_k with closed rows. An item is a row.
+/// y = x + sum_k weight_k change_k with closed rows; a null x is zero. An item is a row.
 template <class T, class S>
 struct CombineRows {
   PaddedGrid grid;
@@ -88,15 +88,22 @@ struct CombineRows {
   Array<const S*, 4> change;
   Array<T, 4> weight;
   KOLMO_HD void operator()(index_t item) const {
-    const S* source = x + grid.at(item);
     S* target = y + grid.at(item);
+    if (x == nullptr)
+      for (index_t j = 0; j < grid.n; ++j) target[j] = S(T(0));
+    else if (x != y)
+      copy_row(x + grid.at(item), target);
     for (int k = 0; k < count; ++k) {
-      const S *from = k == 0 ? source : target, *added = change[k] + grid.at(item);
+      const S* added = change[k] + grid.at(item);
       const T factor = weight[k];
       KOLMO_INDEPENDENT
-      for (index_t j = 0; j < grid.n; ++j) target[j] = from[j] + added[j] * factor;
+      for (index_t j = 0; j < grid.n; ++j) target[j] = target[j] + added[j] * factor;
     }
     grid.close(target);
+  }
+  KOLMO_HD KOLMO_INLINE void copy_row(const S* source, S* target) const {
+    KOLMO_INDEPENDENT
+    for (index_t j = 0; j < grid.n; ++j) target[j] = source[j];
   }
 };
 
@@ -110,7 +117,7 @@ struct CombineCells {
   Array<T, 4> weight;
   KOLMO_HD void operator()(index_t item) const {
     const index_t i = item / grid.n, j = item - i * grid.n, at = grid.at(i);
-    S sum = x[at + j];
+    S sum = x == nullptr ? S(T(0)) : x[at + j];
     for (int k = 0; k < count; ++k) sum = sum + change[k][at + j] * weight[k];
     grid.store(y + at, j, sum);
   }
