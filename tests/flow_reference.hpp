@@ -127,7 +127,8 @@ struct FlowReference {
   }
 
   /// A Runge-Kutta step with lower-triangular a, projecting every stage.
-  void step(Field& u, Field& v, double dt, const std::vector<std::vector<double>>& a, const std::vector<double>& b) const {
+  void step(Field& u, Field& v, double dt, const std::vector<std::vector<double>>& a,
+            const std::vector<double>& b) const {
     std::vector<Field> du(b.size()), dv(b.size());
     for (std::size_t s = 0; s <= b.size(); ++s) {
       Field us = u, vs = v;

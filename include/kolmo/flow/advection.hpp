@@ -5,8 +5,8 @@
 //
 //   u at the right face of cell (i, j), v at its top face; x along rows' index i, y along j.
 //
-// On the host a kernel takes a whole trajectory row by row and computes every flux once; on a device it takes a cell and
-// computes the fluxes of its eight faces.
+// On the host a kernel takes a whole trajectory row by row and computes every flux once; on a device it takes a cell
+// and computes the fluxes of its eight faces.
 
 #include <kolmo/flow/padded.hpp>
 #include <kolmo/flow/projection.hpp>
@@ -87,7 +87,8 @@ struct AdvectFields {
 
   KOLMO_HD KOLMO_INLINE void faces_along_x(const S* u, const S* v, index_t i, S* u_x, S* v_x) const {
     const FaceFluxes<T, S> fluxes{constants.half_courant};
-    const index_t before = grid.wrapped(i - 1), here = grid.at(i), next = grid.wrapped(i + 1), after = grid.wrapped(i + 2);
+    const index_t before = grid.wrapped(i - 1), here = grid.at(i), next = grid.wrapped(i + 1),
+                  after = grid.wrapped(i + 2);
     const S *u_before = u + before, *u_here = u + here, *u_next = u + next, *u_after = u + after;
     const S *v_before = v + before, *v_here = v + here, *v_next = v + next, *v_after = v + after;
     KOLMO_INDEPENDENT
@@ -108,8 +109,9 @@ struct AdvectFields {
     v_y[-1] = v_y[grid.n - 1];
   }
 
-  KOLMO_HD KOLMO_INLINE void update_row(index_t item, index_t i, const S* u, const S* v, const S* u_x, const S* u_x_before,
-                                        const S* u_y, const S* v_x, const S* v_x_before, const S* v_y) const {
+  KOLMO_HD KOLMO_INLINE void update_row(index_t item, index_t i, const S* u, const S* v, const S* u_x,
+                                        const S* u_x_before, const S* u_y, const S* v_x, const S* v_x_before,
+                                        const S* v_y) const {
     const index_t before = grid.wrapped(i - 1), here = grid.at(i), next = grid.wrapped(i + 1);
     const S *u_before = u + before, *u_here = u + here, *u_next = u + next;
     const S *v_before = v + before, *v_here = v + here, *v_next = v + next;
@@ -131,7 +133,8 @@ struct AdvectFields {
   }
 
   KOLMO_HD KOLMO_INLINE void divergence_row(index_t item, index_t i) const {
-    const S *u_before = y + item * 2 * grid.field() + grid.wrapped(i - 1), *u = y + item * 2 * grid.field() + grid.at(i);
+    const S *u_before = y + item * 2 * grid.field() + grid.wrapped(i - 1),
+            *u = y + item * 2 * grid.field() + grid.at(i);
     const S* v = u + grid.field();
     S* target = divergence + (item * grid.n + i) * grid.n;
     KOLMO_INDEPENDENT
@@ -155,10 +158,10 @@ struct AdvectCells {
     const FaceFluxes<T, S> fluxes{constants.half_courant};
     const index_t further = grid.wrapped(i - 2), before = grid.wrapped(i - 1), here = grid.at(i),
                   next = grid.wrapped(i + 1), after = grid.wrapped(i + 2);
-    const S u_flux = (fluxes.u_along_x(u + before, u + here, u + next, u + after, j) -
-                      fluxes.u_along_x(u + further, u + before, u + here, u + next, j)) +
-                     (fluxes.u_along_y(v + here, v + next, u + here, j) -
-                      fluxes.u_along_y(v + here, v + next, u + here, j - 1));
+    const S u_flux =
+        (fluxes.u_along_x(u + before, u + here, u + next, u + after, j) -
+         fluxes.u_along_x(u + further, u + before, u + here, u + next, j)) +
+        (fluxes.u_along_y(v + here, v + next, u + here, j) - fluxes.u_along_y(v + here, v + next, u + here, j - 1));
     const S v_flux = (fluxes.v_along_x(u + here, v + before, v + here, v + next, v + after, j) -
                       fluxes.v_along_x(u + before, v + further, v + before, v + here, v + next, j)) +
                      (fluxes.v_along_y(v + here, j) - fluxes.v_along_y(v + here, j - 1));

@@ -19,7 +19,7 @@ struct FaceAdjoints {
   T half_courant;
 
   KOLMO_HD KOLMO_INLINE VanLeerAdjoint<S> operator()(S g_here, S g_next, S velocities, S before, S here, S next,
-                                                    S after) const {
+                                                     S after) const {
     auto result = van_leer_adjoint(S(g_next - g_here), S(half_courant * velocities), before, here, next, after);
     result.courant = result.courant * half_courant;
     return result;
@@ -69,7 +69,8 @@ struct AdvectAdjointFields {
   KOLMO_HD KOLMO_INLINE void along_x(const S* u, const S* v, const S* g_u, const S* g_v, S* to_u, S* to_v, index_t i,
                                      S* courant) const {
     const FaceAdjoints<T, S> adjoint{constants.half_courant};
-    const index_t before = grid.wrapped(i - 1), here = grid.at(i), next = grid.wrapped(i + 1), after = grid.wrapped(i + 2);
+    const index_t before = grid.wrapped(i - 1), here = grid.at(i), next = grid.wrapped(i + 1),
+                  after = grid.wrapped(i + 2);
     const S *u0 = u + before, *u1 = u + here, *u2 = u + next, *u3 = u + after;
     const S *v0 = v + before, *v1 = v + here, *v2 = v + next, *v3 = v + after;
     const S *g_u1 = g_u + here, *g_u2 = g_u + next, *g_v1 = g_v + here, *g_v2 = g_v + next;
@@ -150,11 +151,13 @@ struct AdvectAdjointCells {
     const S *u, *v, *g_u, *g_v;
 
     KOLMO_HD VanLeerAdjoint<S> u_x(index_t i, index_t j) const {
-      const index_t b = grid.wrapped(i - 1) + j, h = grid.at(i) + j, n = grid.wrapped(i + 1) + j, a = grid.wrapped(i + 2) + j;
+      const index_t b = grid.wrapped(i - 1) + j, h = grid.at(i) + j, n = grid.wrapped(i + 1) + j,
+                    a = grid.wrapped(i + 2) + j;
       return adjoint(g_u[h], g_u[n], S(u[h] + u[n]), u[b], u[h], u[n], u[a]);
     }
     KOLMO_HD VanLeerAdjoint<S> v_x(index_t i, index_t j) const {
-      const index_t b = grid.wrapped(i - 1) + j, h = grid.at(i) + j, n = grid.wrapped(i + 1) + j, a = grid.wrapped(i + 2) + j;
+      const index_t b = grid.wrapped(i - 1) + j, h = grid.at(i) + j, n = grid.wrapped(i + 1) + j,
+                    a = grid.wrapped(i + 2) + j;
       return adjoint(g_v[h], g_v[n], S(u[h] + u[h + 1]), v[b], v[h], v[n], v[a]);
     }
     KOLMO_HD VanLeerAdjoint<S> u_y(index_t i, index_t j) const {
@@ -199,8 +202,8 @@ struct AdvectAdjointCells {
   }
 };
 
-/// gx = J^T g of y = keep x + changes(x); g must be closed, gx is not. `work` has AdvectAdjointFields::work_rows rows per
-/// trajectory.
+/// gx = J^T g of y = keep x + changes(x); g must be closed, gx is not. `work` has AdvectAdjointFields::work_rows rows
+/// per trajectory.
 template <class B, class T, class S>
 void advect_adjoint(const PaddedGrid& grid, index_t batch, const StepConstants<T>& constants, const S* x, const S* g,
                     S* gx, S* work, T keep) {

@@ -63,7 +63,8 @@ auto vorticity_sda(const X& x) {
   detail::require_velocity(x.shape(), "vorticity_sda");
   using T = typename ValueOf<X>::Scalar;
   const auto u = at(x, -3, 0), v = at(x, -3, 1);
-  return ((periodic_shift(u, -1, 1) - periodic_shift(u, -1, -1)) - (periodic_shift(v, -2, 1) - periodic_shift(v, -2, -1))) *
+  return ((periodic_shift(u, -1, 1) - periodic_shift(u, -1, -1)) -
+          (periodic_shift(v, -2, 1) - periodic_shift(v, -2, -1))) *
          T(0.5);
 }
 

@@ -62,7 +62,8 @@ inline std::vector<double> noise_gain(index_t n, const FilteredNoise& noise) {
 /// Initial velocities [count, 2, n, n] of the trajectories `first`, `first` + 1, ...; each depends on the key, its own
 /// number and the options alone. Throws ArgumentError for a negative count or number and options out of their domain.
 template <PlainTensor V>
-V filtered_velocities(const KolmogorovOptions& flow, Key key, index_t first, index_t count, const FilteredNoise& noise = {}) {
+V filtered_velocities(const KolmogorovOptions& flow, Key key, index_t first, index_t count,
+                      const FilteredNoise& noise = {}) {
   using T = typename V::Scalar;
   using B = typename V::Backend;
   using Double = Tensor<double, B>;

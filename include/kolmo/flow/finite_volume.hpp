@@ -7,8 +7,8 @@
 //   auto x = filtered_velocity<Tensor<float, Cpu>>(solver.flow(), key);   // flow/filtered_noise.hpp
 //   x = solver.transition(x, 0.2);                                        // 82 inner steps
 //
-// Velocities are [batch, 2, n, n] or [2, n, n]: u at ((i+1) h, (j+1/2) h), v at ((i+1/2) h, (j+1) h). The functions take
-// tensors, jets and variables. One trajectory runs on one core; the bits do not depend on the number of threads.
+// Velocities are [batch, 2, n, n] or [2, n, n]: u at ((i+1) h, (j+1/2) h), v at ((i+1/2) h, (j+1) h). The functions
+// take tensors, jets and variables. One trajectory runs on one core; the bits do not depend on the number of threads.
 
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/backend/parts.hpp>
@@ -30,7 +30,8 @@ class FiniteVolume {
             "courant must be in (0, 1], given " + std::to_string(options.courant));
     require(options.assumed_speed > 0 && is_finite(options.assumed_speed),
             "assumed_speed must be positive and finite, given " + std::to_string(options.assumed_speed));
-    require(options.stored_steps >= 1, "stored_steps must be at least 1, given " + std::to_string(options.stored_steps));
+    require(options.stored_steps >= 1,
+            "stored_steps must be at least 1, given " + std::to_string(options.stored_steps));
     core_ = std::make_shared<const Core>(flow, options);
   }
 
@@ -40,8 +41,8 @@ class FiniteVolume {
   /// The longest inner step by the rule courant h / assumed_speed.
   double stable_step() const { return options().courant * flow().spacing() / options().assumed_speed; }
 
-  /// Equal inner steps that a step of length dt is cut into by the rule. Throws ArgumentError unless dt is positive, and
-  /// where explicit diffusion needs shorter steps than the rule gives.
+  /// Equal inner steps that a step of length dt is cut into by the rule. Throws ArgumentError unless dt is positive,
+  /// and where explicit diffusion needs shorter steps than the rule gives.
   index_t inner_steps(double dt) const {
     require_step(dt, 1);
     if (dt < stable_step()) {
@@ -111,8 +112,10 @@ class FiniteVolume {
   }
 
   void require_step(double dt, index_t steps) const {
-    if (!(dt > 0) || !is_finite(dt)) throw ArgumentError("FiniteVolume: dt must be positive and finite, given " + std::to_string(dt));
-    if (steps < 1) throw ArgumentError("FiniteVolume: the number of inner steps must be at least 1, given " + std::to_string(steps));
+    if (!(dt > 0) || !is_finite(dt))
+      throw ArgumentError("FiniteVolume: dt must be positive and finite, given " + std::to_string(dt));
+    if (steps < 1)
+      throw ArgumentError("FiniteVolume: the number of inner steps must be at least 1, given " + std::to_string(steps));
   }
 
   void require_diffusion(double dt) const {

@@ -170,7 +170,9 @@ class FiniteVolumeRun {
   void store(const S* state, S* y) const { unpad<B>(grid, batch_ * 2, state, y); }
 
   /// Notes whether the state before a step breaks its limit.
-  void watch(S* state, index_t step) { correct<B>(grid, batch_, static_cast<const S*>(nullptr), state, watch_, step, fastest()); }
+  void watch(S* state, index_t step) {
+    correct<B>(grid, batch_, static_cast<const S*>(nullptr), state, watch_, step, fastest());
+  }
 
   /// y = the state one step after x; `last` asks only that it is finite, as no step starts from it.
   void step(const S* x, S* y, index_t number, bool last) {
@@ -202,8 +204,8 @@ class FiniteVolumeRun {
   }
 
   void changes(const S* x, int k) {
-    advect<B>(grid, batch_, constants_, x, changes_[static_cast<std::size_t>(k)].mutable_data(), static_cast<S*>(nullptr),
-              work_.mutable_data());
+    advect<B>(grid, batch_, constants_, x, changes_[static_cast<std::size_t>(k)].mutable_data(),
+              static_cast<S*>(nullptr), work_.mutable_data());
   }
 
   /// Makes y, whose divergence has been taken, free of it.

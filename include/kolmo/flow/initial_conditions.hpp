@@ -39,7 +39,8 @@ V laminar_velocity(const KolmogorovOptions& flow, bool of_the_grid = false) {
   const double square = of_the_grid ? (2 - 2 * std::cos(k * h)) / (h * h) : k * k;
   const double damping = flow.viscosity() * square + flow.drag;
   if (!(damping > 0))
-    throw ArgumentError("laminar_velocity: without viscosity and drag nothing limits the laminar flow; give one of them");
+    throw ArgumentError(
+        "laminar_velocity: without viscosity and drag nothing limits the laminar flow; give one of them");
   const double speed = flow.forcing_amplitude / damping;
   return detail::staggered_velocity<V>(
       flow, [&](double, double y) { return speed * std::sin(k * y); }, [](double, double) { return 0.0; });
@@ -57,8 +58,8 @@ V taylor_green_velocity(const KolmogorovOptions& flow, index_t waves = 1, double
 }
 
 /// With lengths in units of the box: u = tanh(steepness (y - 1/4)) for y <= 1/2, tanh(steepness (3/4 - y)) above,
-/// v = perturbation sin(2 pi x). Steepness 30 with a Reynolds number (per box length) of 1e4 is the thick layer, 80 with
-/// 2e4 the thin one.
+/// v = perturbation sin(2 pi x). Steepness 30 with a Reynolds number (per box length) of 1e4 is the thick layer, 80
+/// with 2e4 the thin one.
 template <PlainTensor V>
 V double_shear_layer(const KolmogorovOptions& flow, double steepness = 30, double perturbation = 0.05) {
   const double length = flow.length;

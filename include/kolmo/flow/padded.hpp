@@ -16,7 +16,9 @@ namespace kolmo::flow::detail {
 
 /// Whether kernels take a whole field at a time, row by row with loops that vectorise, or one cell.
 template <class B>
-inline constexpr bool takes_fields = requires { B::for_each_item(index_t{0}, kolmo::detail::ProbeEach{}); };
+inline constexpr bool takes_fields = requires {
+  B::for_each_item(index_t{0}, kolmo::detail::ProbeEach{});
+};
 
 /// n rows of n cells; cell (i, j) lies at i * row + left + j, and j may be -2 ... n + 1.
 struct PaddedGrid {

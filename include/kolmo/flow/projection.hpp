@@ -87,8 +87,8 @@ struct DivergenceCells {
   }
 };
 
-/// Subtracts the differences of q [fields, n, n] from padded velocities, closes their rows and notes the first time that
-/// a speed is not below `limit`. An item is a trajectory.
+/// Subtracts the differences of q [fields, n, n] from padded velocities, closes their rows and notes the first time
+/// that a speed is not below `limit`. An item is a trajectory.
 template <class T, class S>
 struct CorrectFields {
   PaddedGrid grid;
@@ -256,7 +256,7 @@ template <class B, class T, class S>
 void correct(const PaddedGrid& grid, index_t batch, const S* q, S* x, Watch<T, B>& watch, index_t step, T limit) {
   if constexpr (takes_fields<B>) {
     kolmo::detail::for_each_item<B>(batch, CorrectFields<T, S>{grid, q, x, watch.suspects.mutable_data(),
-                                                              watch.violations.mutable_data(), step, limit});
+                                                               watch.violations.mutable_data(), step, limit});
   } else {
     if (q != nullptr) B::for_each(batch * grid.n * grid.n, CorrectCells<S>{grid, q, x});
     B::reduce(batch * grid.n, grid.n, LoadSpeed<S>{grid, x}, FasterOrNan{}, SpeedAt<T>{T(0), 0},
@@ -272,7 +272,7 @@ class PeriodicPoisson {
       : n_(n),
         fft_(n, n),
         table_(Tensor<T, B>::from(
-                   spectral_table<T>(n, InverseEigenvalue{1 / (static_cast<double>(n) * static_cast<double>(n))}))) {}
+            spectral_table<T>(n, InverseEigenvalue{1 / (static_cast<double>(n) * static_cast<double>(n))}))) {}
 
   index_t columns() const { return fft_.columns(); }
   const RealFft2<T>& fft() const { return fft_; }

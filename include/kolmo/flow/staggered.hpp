@@ -34,7 +34,8 @@ struct PeriodicShift {
 
 inline void require_velocity(const Shape& shape, const char* function) {
   if (shape.rank() < 3 || shape[-3] != 2 || shape[-1] < 1 || shape[-2] < 1)
-    throw ShapeError(std::string(function) + ": expected a velocity of shape [..., 2, n, m], given " + shape.to_string());
+    throw ShapeError(std::string(function) + ": expected a velocity of shape [..., 2, n, m], given " +
+                     shape.to_string());
 }
 
 inline void require_field(const Shape& shape, const char* function) {
@@ -53,7 +54,8 @@ auto periodic_shift(const X& x, int axis, index_t by) {
                                         detail::PeriodicShift{axis, (n - forward) % n}, x);
 }
 
-/// (u[i, j] - u[i-1, j] + v[i, j] - v[i, j-1]) / h at the centres, [..., n, m]. Throws ShapeError unless x is a velocity.
+/// (u[i, j] - u[i-1, j] + v[i, j] - v[i, j-1]) / h at the centres, [..., n, m]. Throws ShapeError unless x is a
+/// velocity.
 template <TensorLike X>
 auto divergence(const X& x, double spacing) {
   detail::require_velocity(x.shape(), "divergence");
@@ -75,8 +77,8 @@ template <TensorLike X>
 auto laplacian(const X& c, double spacing) {
   detail::require_field(c.shape(), "laplacian");
   using T = typename ValueOf<X>::Scalar;
-  const auto around = (periodic_shift(c, -2, 1) + periodic_shift(c, -2, -1)) +
-                      (periodic_shift(c, -1, 1) + periodic_shift(c, -1, -1));
+  const auto around =
+      (periodic_shift(c, -2, 1) + periodic_shift(c, -2, -1)) + (periodic_shift(c, -1, 1) + periodic_shift(c, -1, -1));
   return (around - c * T(4)) * static_cast<T>(1 / (spacing * spacing));
 }
 
@@ -110,8 +112,7 @@ struct ProjectOperation {
       pad<B>(grid, count * 2, source.data() + begin * cells, state.mutable_data());
       divergence_of<B>(grid, count, state.data(), divergence.mutable_data());
       poisson->solve(count, divergence.mutable_data(), spectrum.mutable_data());
-      correct<B>(grid, count, divergence.data(), state.mutable_data(), watch, 0,
-                 kolmo::detail::infinity<T>());
+      correct<B>(grid, count, divergence.data(), state.mutable_data(), watch, 0, kolmo::detail::infinity<T>());
       unpad<B>(grid, count * 2, state.data(), target + begin * cells);
     });
     return y;
