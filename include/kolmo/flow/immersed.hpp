@@ -41,6 +41,33 @@ class Immersed {
     return solve ? solve->asymmetry() : 0.0;
   }
 
+  /// What may spoil results of a set-up that works: point spacing, resolution, a confining domain. One sentence each.
+  std::vector<std::string> warnings() const {
+    std::vector<std::string> result;
+    const double d = grid().spacing(), cell = std::abs(options().speed) * d * options().reynolds;
+    if (points() > 1 && system_->closest() < 0.7)
+      result.push_back("body points are " + std::to_string(system_->closest()) +
+                       " cells apart at the closest; below about 1 the forces of single points become noise");
+    if (points() > 1 && system_->widest() > 2)
+      result.push_back("body points are " + std::to_string(system_->widest()) +
+                       " cells apart at the widest; above 2 the fluid leaks between them");
+    if (cell > 8)
+      result.push_back("the grid Reynolds number " + std::to_string(cell) +
+                       " is above 8; vorticity near bodies is under-resolved");
+    double low = 1e300, high = -1e300;
+    for (const Body& body : bodies())
+      for (double y : body.y) {
+        low = y < low ? y : low;
+        high = y > high ? y : high;
+      }
+    const double height = grid().spacing(grid().levels - 1) * static_cast<double>(grid().ny);
+    if (points() > 1 && (high - low) / height > 0.1)
+      result.push_back(
+          "bodies block " + std::to_string(100 * (high - low) / height) +
+          " % of the height of the outermost level; drag and frequencies are those of a channel. Add levels");
+    return result;
+  }
+
   /// Impulsive start: the free stream without vorticity.
   State start(double time = 0) const { return from_vorticity(V::zeros(grid().node_shape()), time); }
 

@@ -64,6 +64,7 @@ class ImmersedSystem {
     if (last != 1) throw ArgumentError("immersed: the last substep must end with the step");
     if (points_ == 0) return;
     const PointSet points = points_at(0);
+    check_spacing(points);
     coupling_ = couple(points);
     if (moving_) {
       for (std::size_t k = 0; k < stages_.size(); ++k) stages_[k].solve = nullptr;
@@ -84,6 +85,10 @@ class ImmersedSystem {
   /// For moving bodies: the solve where they are at t = 0.
   const std::shared_ptr<const Solve>& preconditioner() const { return preconditioner_; }
   bool multistep() const { return options_.scheme == ImmersedScheme::ab2; }
+
+  /// Distances between points and their nearest neighbours, in cells: smallest and largest; 0 for fewer than two.
+  double closest() const { return closest_; }
+  double widest() const { return widest_; }
 
   BaseFlow base_flow(double t) const {
     const double c = std::cos(options_.incidence), s = std::sin(options_.incidence), across = options_.pulse.at(t);
@@ -185,6 +190,31 @@ class ImmersedSystem {
   }
 
  private:
+  void check_spacing(const PointSet& points) {
+    const double d = options_.grid.spacing();
+    std::size_t worst = 0;
+    for (std::size_t k = 0; k < points.x.size() && points.x.size() > 1; ++k) {
+      double nearest = 1e300;
+      for (std::size_t m = 0; m < points.x.size(); ++m) {
+        if (m == k) continue;
+        const double dx = points.x[k] - points.x[m], dy = points.y[k] - points.y[m], square = dx * dx + dy * dy;
+        nearest = square < nearest ? square : nearest;
+      }
+      nearest = std::sqrt(nearest) / d;
+      if (k == 0 || nearest < closest_) {
+        closest_ = nearest;
+        worst = k;
+      }
+      widest_ = nearest > widest_ ? nearest : widest_;
+    }
+    if (points.x.size() > 1 && closest_ < 0.4)
+      throw ArgumentError("immersed: the body point at (" + std::to_string(points.x[worst]) + ", " +
+                          std::to_string(points.y[worst]) + ") lies " + std::to_string(closest_) +
+                          " cells from another one; points closer than 0.4 cells make the forces undetermined. Space "
+                          "points about a cell, " +
+                          std::to_string(d) + ", apart");
+  }
+
   void check_options() const {
     const auto positive = [](double x) { return x > 0 && is_finite(x); };
     if (!positive(options_.reynolds) || !positive(options_.time_step))
@@ -211,6 +241,7 @@ class ImmersedSystem {
   ImmersedOptions options_;
   std::vector<Body> bodies_;
   index_t points_ = 0;
+  double closest_ = 0, widest_ = 0;
   bool moving_ = false;
   std::vector<Stage> stages_;
   ImmersedStepper<T, B> stepper_;
