@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include <kolmo/error.hpp>
 #include <kolmo/core/array.hpp>
+#include <kolmo/error.hpp>
 
 namespace kolmo::flow {
 

@@ -4,9 +4,9 @@
 //   d(omega)/dt + u . grad(omega) = nu laplace(omega) - mu omega - A k_f cos(k_f y),   u = (d/dy, -d/dx) psi,
 //   laplace(psi) = -omega
 //
-// on the periodic box of KolmogorovOptions. The state is the half spectrum of the vorticity, [batch, n, 2, m]: rows kx as a
-// discrete Fourier transform orders them, then real and imaginary parts of ky = 0 ... m - 1, unnormalised sums over the
-// n x n points (i h, j h). Its mean is zero, and so is the mean velocity; rows |kx| >= m are zero.
+// on the periodic box of KolmogorovOptions. The state is the half spectrum of the vorticity, [batch, n, 2, m]: rows kx
+// as a discrete Fourier transform orders them, then real and imaginary parts of ky = 0 ... m - 1, unnormalised sums
+// over the n x n points (i h, j h). Its mean is zero, and so is the mean velocity; rows |kx| >= m are zero.
 //
 // Everything takes tensors, jets and variables: `jvp` is the linearised flow, `vjp` the adjoint one.
 
@@ -43,9 +43,8 @@ struct SpectralLinear {
     const auto* from = source.data();
     auto* to = result.mutable_data();
     const index_t x_size = source.size() / batch, y_size = result.size() / batch;
-    kolmo::detail::for_each_part<typename V::Backend>(batch, [&](index_t begin, index_t count) {
-      run(*core, count, from + begin * x_size, to + begin * y_size);
-    });
+    kolmo::detail::for_each_part<typename V::Backend>(
+        batch, [&](index_t begin, index_t count) { run(*core, count, from + begin * x_size, to + begin * y_size); });
     return result;
   }
 };
@@ -205,8 +204,8 @@ class Spectral {
     template <Value G>
     auto operator()(const G& gradient, const Wanted<1>&) const {
       if constexpr (JetLike<G>)
-        return std::make_tuple(kolmo::detail::unzip_dual(
-            pulled(kolmo::detail::zip_dual(input), kolmo::detail::zip_dual(gradient))));
+        return std::make_tuple(
+            kolmo::detail::unzip_dual(pulled(kolmo::detail::zip_dual(input), kolmo::detail::zip_dual(gradient))));
       else
         return std::make_tuple(pulled(input.contiguous(), gradient.contiguous()));
     }
@@ -231,8 +230,8 @@ class Spectral {
     template <Value G>
     auto operator()(const G& gradient, const Wanted<1>&) const {
       if constexpr (JetLike<G>)
-        return std::make_tuple(kolmo::detail::unzip_dual(
-            pulled(kolmo::detail::zip_dual(input), kolmo::detail::zip_dual(gradient))));
+        return std::make_tuple(
+            kolmo::detail::unzip_dual(pulled(kolmo::detail::zip_dual(input), kolmo::detail::zip_dual(gradient))));
       else
         return std::make_tuple(pulled(input.contiguous(), gradient.contiguous()));
     }
@@ -331,9 +330,7 @@ class Spectral {
                                           detail::SpectralLinear<Core, Adjoint>{core_, source, adjoint}, x);
   }
 
-  void require_state(const Shape& shape, const char* what) const {
-    require_field(shape, state_item(), what);
-  }
+  void require_state(const Shape& shape, const char* what) const { require_field(shape, state_item(), what); }
   void require_field(const Shape& shape, const Shape& item, const char* what) const {
     bool good = shape.rank() == item.rank() + 1;
     for (int i = 0; good && i < item.rank(); ++i) good = shape[i + 1] == item[i];

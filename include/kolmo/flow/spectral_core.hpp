@@ -1,6 +1,6 @@
 #pragma once
-// The spectral solver on pointers: tables, runs of steps forwards, and their adjoint sweep. What flow/spectral.hpp lifts
-// to tensors, jets and variables.
+// The spectral solver on pointers: tables, runs of steps forwards, and their adjoint sweep. What flow/spectral.hpp
+// lifts to tensors, jets and variables.
 
 #include <map>
 #include <memory>
@@ -159,8 +159,8 @@ class SpectralCore {
         for (int stage = stages - 1; stage >= 0; --stage) {
           S* f = fields.mutable_data() + stage * plane;
           for_modes(count, StagePullKernel<std::remove_cvref_t<decltype(scheme)>, Form, T, S>{
-                               layout(), scheme, stage, g, spectra_of_factors.data(), w,
-                               work.a.mutable_data(), work.b.mutable_data(), spectra_of_products.mutable_data()});
+                               layout(), scheme, stage, g, spectra_of_factors.data(), w, work.a.mutable_data(),
+                               work.b.mutable_data(), spectra_of_products.mutable_data()});
           on_grid_.template forward_adjoint<B>(count * Form::products, spectra_of_products.data(),
                                                work.product_fields());
           for_each_row<B>(count * modes_.grid, modes_.grid,
@@ -324,11 +324,11 @@ class SpectralCore {
     return how;
   }
 
-  static Tensor<T, B> tensor(const std::vector<double>& x) { return Tensor<T, B>::from(std::vector<T>(x.begin(), x.end())); }
-
-  Shape spectra_shape(index_t count, int fields) const {
-    return {count * fields, modes_.grid, 2, modes_.columns()};
+  static Tensor<T, B> tensor(const std::vector<double>& x) {
+    return Tensor<T, B>::from(std::vector<T>(x.begin(), x.end()));
   }
+
+  Shape spectra_shape(index_t count, int fields) const { return {count * fields, modes_.grid, 2, modes_.columns()}; }
   Shape velocity_shape(index_t count) const { return {count * 2, modes_.size, 2, modes_.columns()}; }
   T field_scale() const { return state_scale(); }
   T state_scale() const {
@@ -337,8 +337,16 @@ class SpectralCore {
   }
 
   SpectralLayout<T> layout() const {
-    return {modes_.size,       modes_.grid, modes_.cut,     modes_.columns(),       static_cast<T>(step_x()), y_.data(),
-            inverse_square_.data(), weight_.data(), weight_stride_, forcing_.data()};
+    return {modes_.size,
+            modes_.grid,
+            modes_.cut,
+            modes_.columns(),
+            static_cast<T>(step_x()),
+            y_.data(),
+            inverse_square_.data(),
+            weight_.data(),
+            weight_stride_,
+            forcing_.data()};
   }
   SpectralLayout<T> size_layout() const {
     SpectralLayout<T> result = layout();
@@ -452,11 +460,12 @@ class SpectralCore {
   void check_rates(index_t count, const Tensor<T, B>& rates, const S* w, double dt, index_t step) const {
     const double bound = stability();
     const auto check = [&](const T* rows) {
-      for (index_t i = 0; i < count * modes_.grid; ++i) {
-        const double number = dt * static_cast<double>(rows[i]);
-        if (is_finite(number) && number <= bound) continue;
-        const index_t trajectory = i / modes_.grid;
-        throw_unstable(w + trajectory * state_shape(1).size(), dt, step, number);
+      for (index_t trajectory = 0; trajectory < count; ++trajectory) {
+        T top = T(0);
+        for (index_t i = 0; i < modes_.grid; ++i) top = LargestOrNan{}(top, rows[trajectory * modes_.grid + i]);
+        const double number = dt * static_cast<double>(top);
+        if (!is_finite(number) || number > bound)
+          throw_unstable(w + trajectory * state_shape(1).size(), dt, step, number);
       }
     };
     if constexpr (runs_on_host<B>)
@@ -485,8 +494,8 @@ class SpectralCore {
     }
     const std::array<index_t, 2> place{cell / modes_.size, cell % modes_.size};
     if (!is_finite(number))
-      throw UnstableStep("Spectral: the flow is no longer finite; take shorter steps or check the initial condition", step,
-                         place, number);
+      throw UnstableStep("Spectral: the flow is no longer finite; take shorter steps or check the initial condition",
+                         step, place, number);
     throw UnstableStep("Spectral: dt k (|u| + |v|) exceeds " + std::to_string(stability()) + " with steps of " +
                            std::to_string(dt) + "; take more steps, or let transition choose how many (steps = 0)",
                        step, place, number);

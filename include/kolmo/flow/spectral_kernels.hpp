@@ -1,7 +1,7 @@
 #pragma once
 // The loops of the spectral solver: one pass over the modes or the points per stage, everything else fused into it.
-// Spectra are [batch, fields, rows, 2, columns] (see ops/fft_plan.hpp); an item is a row of modes of one trajectory, all
-// of its fields, or a row of points. Only rows |kx| <= cut are touched.
+// Spectra are [batch, fields, rows, 2, columns] (see ops/fft_plan.hpp); an item is a row of modes of one trajectory,
+// all of its fields, or a row of points. Only rows |kx| <= cut are touched.
 
 #include <kolmo/ad/items.hpp>
 #include <kolmo/flow/spectral_steppers.hpp>
@@ -18,12 +18,12 @@ namespace kolmo::flow::detail {
 /// Modes, tables and places of a spectral solver.
 template <class T>
 struct SpectralLayout {
-  index_t size;     // rows of a state
-  index_t grid;     // rows of the spectra of fields
-  index_t cut;      // highest wave number
-  index_t columns;  // cut + 1
-  T step_x;         // wave number of the longest wave along x
-  const T* y;       // [columns]: ky
+  index_t size;             // rows of a state
+  index_t grid;             // rows of the spectra of fields
+  index_t cut;              // highest wave number
+  index_t columns;          // cut + 1
+  T step_x;                 // wave number of the longest wave along x
+  const T* y;               // [columns]: ky
   const T* inverse_square;  // [columns, columns]: 1/|k|^2, zero for the mean and modes that are not kept
   const T* weight;          // [columns, columns], or one row for all: of the products' spectra
   index_t weight_stride;    // columns, or 0
@@ -82,7 +82,9 @@ struct NoItem {
 };
 /// Whether items are tasks of a host; otherwise loops belong to a device, which is not waited for inside a run.
 template <class B>
-inline constexpr bool runs_on_host = requires { B::for_each_item(index_t{0}, NoItem{}); };
+inline constexpr bool runs_on_host = requires {
+  B::for_each_item(index_t{0}, NoItem{});
+};
 
 /// Runs kernel(item, begin, end) over rows: whole ones on the host, column by column on a device.
 template <class B, class Kernel>
@@ -165,11 +167,16 @@ struct AdvanceKernel {
 
   KOLMO_HD void operator()(index_t item, index_t begin, index_t end) const {
     switch (stage) {
-      case 0: return run<0>(item, begin, end);
-      case 1: return run<1>(item, begin, end);
-      case 2: return run<2>(item, begin, end);
-      case 3: return run<3>(item, begin, end);
-      default: return run<4>(item, begin, end);
+      case 0:
+        return run<0>(item, begin, end);
+      case 1:
+        return run<1>(item, begin, end);
+      case 2:
+        return run<2>(item, begin, end);
+      case 3:
+        return run<3>(item, begin, end);
+      default:
+        return run<4>(item, begin, end);
     }
   }
 
@@ -224,8 +231,8 @@ struct AdvanceKernel {
   }
 };
 
-/// The adjoint of a stage: from the cotangents of the factors' spectra (of the new w, `next`, for the last stage) and of
-/// the registers to those of the products' spectra.
+/// The adjoint of a stage: from the cotangents of the factors' spectra (of the new w, `next`, for the last stage) and
+/// of the registers to those of the products' spectra.
 template <class Steps, class Form, class T, class S>
 struct StagePullKernel {
   SpectralLayout<T> layout;
@@ -238,11 +245,16 @@ struct StagePullKernel {
 
   KOLMO_HD void operator()(index_t item, index_t begin, index_t end) const {
     switch (stage) {
-      case 0: return run<0>(item, begin, end);
-      case 1: return run<1>(item, begin, end);
-      case 2: return run<2>(item, begin, end);
-      case 3: return run<3>(item, begin, end);
-      default: return run<4>(item, begin, end);
+      case 0:
+        return run<0>(item, begin, end);
+      case 1:
+        return run<1>(item, begin, end);
+      case 2:
+        return run<2>(item, begin, end);
+      case 3:
+        return run<3>(item, begin, end);
+      default:
+        return run<4>(item, begin, end);
     }
   }
 
@@ -477,7 +489,8 @@ struct StoreLargest {
 /// where vorticity is, v a cell up and half a cell right.
 template <class T>
 struct StaggeredPhases {
-  const T *half, *whole;  // [2, columns]: cosines, then sines of pi k / n and 2 pi k / n; null where fields are at corners
+  const T *half,
+      *whole;  // [2, columns]: cosines, then sines of pi k / n and 2 pi k / n; null where fields are at corners
   index_t columns;
   KOLMO_HD KOLMO_INLINE void phases(index_t kx, index_t ky, Wave<T>& u, Wave<T>& v) const {
     if (half == nullptr) {
@@ -503,10 +516,10 @@ KOLMO_HD KOLMO_INLINE Wave<S> turned_back(const Wave<T>& phase, const Wave<S>& x
 }
 
 enum class Conversion {
-  velocity,            ///< from vorticity to u and v
-  velocity_adjoint,    ///< from cotangents of u and v to that of the vorticity
-  vorticity,           ///< from u and v to the vorticity
-  vorticity_adjoint,   ///< from the cotangent of the vorticity to those of u and v
+  velocity,           ///< from vorticity to u and v
+  velocity_adjoint,   ///< from cotangents of u and v to that of the vorticity
+  vorticity,          ///< from u and v to the vorticity
+  vorticity_adjoint,  ///< from the cotangent of the vorticity to those of u and v
 };
 
 /// Between the vorticity [batch, size, 2, columns] and velocity spectra [batch, 2, size, 2, columns].

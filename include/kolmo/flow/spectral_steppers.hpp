@@ -8,9 +8,10 @@
 //   cn_rk3      its relative of three stages
 //   heun_cn     Heun and Crank-Nicolson (Chandler and Kerswell 2013); weakly unstable where N advects without damping
 //
-// A step is a sequence of stages. Stage s gets k = N of what stage s - 1 left as `next` (of w itself for s = 0), works on
-// the mode's registers and leaves `next`; the last `next` is the new w. All coefficients are real, so parts are separate.
-// `pull` is the adjoint: from the cotangent of `next` and of the registers to those of k and of the registers before.
+// A step is a sequence of stages. Stage s gets k = N of what stage s - 1 left as `next` (of w itself for s = 0), works
+// on the mode's registers and leaves `next`; the last `next` is the new w. All coefficients are real, so parts are
+// separate. `pull` is the adjoint: from the cotangent of `next` and of the registers to those of k and of the registers
+// before.
 
 #include <complex>
 #include <string>
@@ -28,10 +29,14 @@ enum class SpectralStepper { if_rk4, etd_rk4, cn_rk5, cn_rk3, heun_cn };
 inline double advective_stability(SpectralStepper stepper) {
   switch (stepper) {
     case SpectralStepper::if_rk4:
-    case SpectralStepper::etd_rk4: return 2.83;
-    case SpectralStepper::cn_rk5: return 3.34;
-    case SpectralStepper::cn_rk3: return 1.73;
-    case SpectralStepper::heun_cn: return 1.0;
+    case SpectralStepper::etd_rk4:
+      return 2.83;
+    case SpectralStepper::cn_rk5:
+      return 3.34;
+    case SpectralStepper::cn_rk3:
+      return 1.73;
+    case SpectralStepper::heun_cn:
+      return 1.0;
   }
   return 0;
 }
@@ -126,9 +131,7 @@ struct ExponentialSteps {
   };
   struct Row {
     const T *half, *q, *alpha, *beta, *gamma;
-    KOLMO_HD KOLMO_INLINE Mode mode(index_t ky) const {
-      return {half[ky], q[ky], alpha[ky], beta[ky], gamma[ky]};
-    }
+    KOLMO_HD KOLMO_INLINE Mode mode(index_t ky) const { return {half[ky], q[ky], alpha[ky], beta[ky], gamma[ky]}; }
   };
   KOLMO_HD Row row(index_t kx) const {
     const index_t at = kx * columns;
