@@ -28,9 +28,10 @@ TEST_CASE("the velocities of every motion are the derivatives of its positions")
   check_rates(FixedVelocity{1, -2, 0.5}, 0, 2);
   check_rates(PitchPlunge{0.3, 0.7, 0.2, 0.4, 0.1, 1.2}, 0, 3);
   check_rates(SigmoidalStep{1, 2, -0.5, 2, 1}, 0, 4);
-  check_rates(LaggedStep{1, 0, 1, 0.5, 1, 1}, 1.1, 4);
-  check_rates(LaggedStep{1, 0, 1, 0.5, 1, 2}, 0, 4);
+  check_rates(LaggedStep{1, 0, 1, 1.5, 0.5, 1, 1}, 0, 5);
+  check_rates(LaggedStep{1, 0, 1, 1.5, 0.5, 1, 2}, 0, 5);
   check_rates(EldredgeManoeuvre{0.1, 0, 0.7, 11, 1, 2, 3, 4}, 0, 5);
+  check_rates(EldredgePitchPlunge{{0, 0, 0.7, 11, 1, 2, 3, 4}, {0, 0.3, 0, 5, 0.5, 1, 2, 3}}, 0.1, 5);
   const MotionTable table = MotionTable::from_positions({0, 1, 2, 4}, {{0, 0, 0}, {1, 0, 0.2}, {1.5, 1, 0}, {0, 0, 0}});
   check_rates(table, 0.1, 3.9);
   CHECK(table.at(2).x == Approx(1.5));
@@ -42,6 +43,19 @@ TEST_CASE("an Eldredge manoeuvre reaches its amplitude between t2 and t3 and sta
   CHECK(std::abs(m.at(0).angle) < 1e-8);
   CHECK(std::abs(m.at(6).angle) < 1e-8);
   CHECK(m.at(1.5).angle == Approx(0.35).epsilon(1e-3));
+}
+
+TEST_CASE("steps arrive where they are meant to") {
+  CHECK(SigmoidalStep{1, 0, 0, 2, 1}.at(2).x == Approx(0.5));
+  CHECK(SigmoidalStep{1, 0, 0, 2, 1}.at(4).x == Approx(1));
+  for (const int order : {1, 2}) {
+    const LaggedStep step{0, 2, 0, 1.5, 0.1, 1, order};
+    CHECK(step.at(1).y == 0);
+    CHECK(step.at(9).y == Approx(2));
+    // Far from both ends the filter delays by order * time_constant.
+    CHECK(step.at(1.9).velocity_y == Approx(2 / 1.5).epsilon(2e-3));
+    CHECK(step.at(1.9).y == Approx(2 / 1.5 * (0.9 - 0.1 * order)).epsilon(2e-3));
+  }
 }
 
 TEST_CASE("a periodic table repeats, another one rests after its end") {

@@ -50,31 +50,40 @@ struct PitchPlunge {
   }
 };
 
-/// A step along the logistic curve 1/(1 + exp(-12 ((t - start)/duration - 1/2))): 0.25 % of it at `start`, half at
+/// A step along (1 + erf(12 (t - start)/duration - 6))/2: begun at `start` to within rounding, half done at
 /// start + duration/2.
 struct SigmoidalStep {
   double x = 0, y = 0, angle = 0;  ///< the whole step
   double duration = 1, start = 0;
   Placement at(double t) const {
-    const double rate = 12.0 / duration;
-    const double value = 1.0 / (1.0 + std::exp(-rate * (t - start - 0.5 * duration)));
-    const double slope = rate * value * (1.0 - value);
+    const double s = 12.0 * (t - start) / duration - 6.0;
+    const double value = 0.5 * (1.0 + std::erf(s));
+    const double slope = 12.0 / (duration * 1.77245385090551602730) * std::exp(-s * s);
     return {x * value, y * value, angle * value, x * slope, y * slope, angle * slope};
   }
 };
 
-/// A step at `start` through a lag filter of the given order, 1 or 2: 1 - e^-s or 1 - (1 + s) e^-s with
-/// s = (t - start)/time_constant. The second has no jump of the velocity.
+/// A step made at constant speed from `start` to start + width, through a lag filter of order 1 or 2: the position is
+/// (F(t - start) - F(t - start - width))/width with F(s) = s - c + c e^(-s/c), or s - 2c + (s + 2c) e^(-s/c).
 struct LaggedStep {
   double x = 0, y = 0, angle = 0;  ///< the whole step
-  double time_constant = 1, start = 0;
+  double width = 1, time_constant = 0.1, start = 0;
   int order = 1;
   Placement at(double t) const {
-    if (t < start) return {};
-    const double s = (t - start) / time_constant, decay = std::exp(-s);
-    const double value = order == 1 ? 1.0 - decay : 1.0 - (1.0 + s) * decay;
-    const double slope = (order == 1 ? decay : s * decay) / time_constant;
+    const double value = (filtered(t - start) - filtered(t - start - width)) / width;
+    const double slope = (filtered_slope(t - start) - filtered_slope(t - start - width)) / width;
     return {x * value, y * value, angle * value, x * slope, y * slope, angle * slope};
+  }
+
+ private:
+  double filtered(double s) const {
+    const double c = time_constant;
+    if (s <= 0) return 0;
+    return order == 1 ? s - c + c * std::exp(-s / c) : s - 2 * c + (s + 2 * c) * std::exp(-s / c);
+  }
+  double filtered_slope(double s) const {
+    if (s <= 0) return 0;
+    return 1 - (order == 1 ? 1.0 : 1 + s / time_constant) * std::exp(-s / time_constant);
   }
 };
 
@@ -85,16 +94,18 @@ struct EldredgeManoeuvre {
   double sharpness = 11, t1 = 1, t2 = 2, t3 = 3, t4 = 4;
 
   Placement at(double t) const {
-    const double top = ramp(peak());
+    const double top = ramp_top();
     const double value = ramp(t) / top, slope = ramp_slope(t) / top;
     return {x * value, y * value, angle * value, x * slope, y * slope, angle * slope};
   }
 
+  /// G at time t, its derivative, and its largest value.
   double ramp(double t) const { return log_cosh(t - t1) + log_cosh(t - t4) - log_cosh(t - t2) - log_cosh(t - t3); }
   double ramp_slope(double t) const {
     const double a = sharpness;
     return a * (std::tanh(a * (t - t1)) + std::tanh(a * (t - t4)) - std::tanh(a * (t - t2)) - std::tanh(a * (t - t3)));
   }
+  double ramp_top() const { return ramp(peak()); }
 
  private:
   double log_cosh(double t) const {
@@ -109,6 +120,36 @@ struct EldredgeManoeuvre {
       (ramp_slope(middle) > 0 ? low : high) = middle;
     }
     return 0.5 * (low + high);
+  }
+};
+
+/// A pitch angle along one such ramp and a vertical *speed* along another, as a wing in a gust has it. The height is the
+/// integral of the speed from t = 0.
+struct EldredgePitchPlunge {
+  EldredgeManoeuvre pitch;  ///< its `angle` is the amplitude
+  EldredgeManoeuvre speed;  ///< its `y` is the amplitude of the speed
+
+  Placement at(double t) const {
+    const Placement turned = pitch.at(t);
+    Placement p;
+    p.angle = turned.angle;
+    p.angular_velocity = turned.angular_velocity;
+    p.velocity_y = speed.at(t).y;
+    p.y = height(t);
+    return p;
+  }
+
+ private:
+  /// By Simpson's rule with steps that resolve the corners, whose width is 1/sharpness.
+  double height(double t) const {
+    if (speed.y == 0 || t == 0) return 0;
+    const double fine = 20 * std::abs(speed.sharpness * t);
+    if (!(fine < 1e7)) return fine;  // not finite, or a time that no run reaches
+    const auto pairs = static_cast<long>(fine) + 1;
+    const double h = t / static_cast<double>(2 * pairs);
+    double sum = speed.ramp(0) + speed.ramp(t);
+    for (long k = 1; k < 2 * pairs; ++k) sum += (k % 2 == 1 ? 4 : 2) * speed.ramp(h * static_cast<double>(k));
+    return speed.y / speed.ramp_top() * sum * h / 3;
   }
 };
 
@@ -192,8 +233,8 @@ class MotionTable {
 };
 
 /// Any of the motions; anything else fits into a MotionTable.
-using Motion =
-    std::variant<FixedPosition, FixedVelocity, PitchPlunge, SigmoidalStep, LaggedStep, EldredgeManoeuvre, MotionTable>;
+using Motion = std::variant<FixedPosition, FixedVelocity, PitchPlunge, SigmoidalStep, LaggedStep, EldredgeManoeuvre,
+                            EldredgePitchPlunge, MotionTable>;
 
 /// Placement at time t. Throws ArgumentError when the motion gives no finite numbers there.
 inline Placement placement(const Motion& motion, double t) {
