@@ -123,8 +123,8 @@ struct EldredgeManoeuvre {
   }
 };
 
-/// A pitch angle along one such ramp and a vertical *speed* along another, as a wing in a gust has it. The height is the
-/// integral of the speed from t = 0.
+/// A pitch angle along one such ramp and a vertical *speed* along another, as a wing in a gust has it. The height is
+/// the integral of the speed from t = 0.
 struct EldredgePitchPlunge {
   EldredgeManoeuvre pitch;  ///< its `angle` is the amplitude
   EldredgeManoeuvre speed;  ///< its `y` is the amplitude of the speed
