@@ -215,7 +215,7 @@ inline kolmo::io::Figure draw_trajectory(const KolmogorovRun& run, const kolmo::
   }
 
   const auto velocity = kolmogorov_detail::Field<double>::from(frames.convert<double>()).reshaped(kolmo::Shape{count, 2, m, m});
-  const auto spectrum = kolmo::flow::energy_spectrum(velocity, side);
+  const std::vector<double> spectrum = kolmo::flow::energy_spectrum(velocity).mean;
   std::vector<double> wave_numbers, energies;
   for (std::size_t k = 1; k < spectrum.size() && k <= static_cast<std::size_t>(m / 2); ++k) {
     wave_numbers.push_back(static_cast<double>(k));

@@ -23,6 +23,10 @@
 #include <kolmo/io/progress.hpp>
 #include <kolmo/io/tree.hpp>
 
+#ifdef KOLMO_HDF5
+#include <kolmo/io/hdf5.hpp>
+#endif
+
 #include "program.hpp"
 #include "simulate_wake.hpp"
 
@@ -48,7 +52,7 @@ std::vector<flow::Body> bodies_of(const Arguments& arguments) {
     throw ArgumentError("give the bodies by --geometry FILE or by --cylinder X Y RADIUS, not both");
   if (!arguments.geometry.empty()) {
     if (arguments.points > 0) throw ArgumentError("--points is for --cylinder; the geometry file has its own points");
-    return flow::read_geometry(arguments.geometry, arguments.grid.spacing());
+    return flow::read_geometry(arguments.geometry);
   }
   const std::vector<double>& c = arguments.cylinder;
   if (!(c[2] > 0)) throw ArgumentError("--cylinder: the radius must be positive, given " + std::to_string(c[2]));
@@ -132,8 +136,6 @@ class Wake {
     fs::create_directories(folder_);
     const io::RunLock lock(folder_ / "lock");
     if (arguments_.begin_again) remove_results();
-    if (fs::exists(folder_ / "summary.json") && !fs::exists(folder_ / "last.safetensors"))
-      throw ArgumentError(arguments_.output + " holds results of another program; choose another --output");
     io::CheckpointKeeper<> keeper(folder_, "simulate_wake", io::RunStart::resume);
     const auto begin = std::chrono::steady_clock::now();
     const flow::Immersed<T> main = solver();
@@ -144,7 +146,12 @@ class Wake {
     if (resumed_from > first_step_)
       std::printf("going on after step %lld\n", static_cast<long long>(resumed_from));
 
+    if (resumed_from >= last && fs::exists(folder_ / "summary.json")) {
+      std::printf("%s is complete already; more --steps go on, --begin-again makes it anew\n", arguments_.output.c_str());
+      return 0;
+    }
     Frames frames(folder_ / "frames");
+    if (fs::exists(folder_ / "summary.json")) restore(frames);
     io::CsvLog<> log(folder_ / "forces.csv", force_columns(), resumed_from);
     io::Progress progress(stderr, arguments_.steps,
                           io::ProgressOptions{.label = "simulating", .unit = "steps", .already_done = resumed_from - first_step_});
@@ -161,7 +168,7 @@ class Wake {
       log.append(state.step, force_row(state.time, forces));
       const index_t done = state.step - first_step_;
       progress.update(done, {{"cd", total(forces).drag}, {"cl", total(forces).lift}});
-      if (saves(done)) frames.keep(frame_of(done), node_velocity<T>(arguments_.grid, state), arguments_.grid);
+      if (saves(done)) frames.keep(frame_of(done), velocities(flow::snapshot(arguments_.grid, state)), arguments_.grid);
       if (saves(done) || done % 1000 == 0) save(keeper, log, state);
     }
     progress.finish(arguments_.steps);
@@ -194,15 +201,32 @@ class Wake {
       throw ArgumentError(arguments_.output + " holds a run of other settings (" +
                           (there == checkpoint->state.metadata.end() ? "unknown" : there->second) +
                           "), this one has " + here + "; choose another --output, or --begin-again to replace it");
-    io::NamedArrays arrays = checkpoint->state;
-    arrays.metadata.erase("settings");
-    io::read_tree(arrays, state, arguments_.output);
+    const auto tensor = [&](const char* name, const kolmo::Shape& shape) {
+      const io::HostArray* array = checkpoint->state.find(name);
+      if (array == nullptr || array->size() != shape.size())
+        throw IoError(arguments_.output + ": the checkpoint has no array '" + name + "' of " + shape.to_string());
+      return V::from(std::span<const T>(array->template as<T>()), shape);
+    };
+    state.vorticity = tensor("vorticity", arguments_.grid.node_shape());
+    state.flux = tensor("flux", arguments_.grid.flux_shape());
+    state.forces = tensor("forces", kolmo::Shape{2, main.points()});
+    if (checkpoint->state.find("nonlinear") != nullptr) state.nonlinear = tensor("nonlinear", arguments_.grid.node_shape());
+    state.step = checkpoint->step;
+    state.time = checkpoint->state.at("time").template as<double>()[0];
     return state;
   }
 
   void save(io::CheckpointKeeper<>& keeper, io::CsvLog<>& log, const State& state) const {
     log.sync();
-    io::NamedArrays arrays = io::write_tree(state);
+    io::NamedArrays arrays;
+    const auto add = [&arrays](const char* name, const V& x) {
+      if (x.has_value()) arrays.arrays.emplace_back(name, io::HostArray(x.to_vector(), {x.size()}));
+    };
+    add("vorticity", state.vorticity);
+    add("flux", state.flux);
+    add("forces", state.forces);
+    add("nonlinear", state.nonlinear);
+    arrays.arrays.emplace_back("time", io::HostArray::scalar(state.time));
     arrays.metadata["settings"] = settings_text(arguments_, bodies_);
     keeper.save(state.step, std::move(arrays));
   }
@@ -222,6 +246,7 @@ class Wake {
                 static_cast<long long>(g.levels), g.levels == 1 ? "" : "s", static_cast<long long>(main.points()),
                 bodies_.size(), bodies_.size() == 1 ? "y" : "ies", (high - low) / g.spacing(),
                 100 * (high - low) / height, seconds);
+    for (const std::string& warning : main.warnings()) std::printf("note: %s\n", warning.c_str());
     std::fflush(stdout);
   }
 
@@ -256,17 +281,103 @@ class Wake {
     return row;
   }
 
+  /// The frames of a run that was complete and now goes on.
+  void restore(const Frames& frames) const {
+    io::HostArray all;
+    if (fs::exists(folder_ / "fields.npy")) all = io::load_npy(folder_ / "fields.npy");
+#ifdef KOLMO_HDF5
+    if (fs::exists(folder_ / "fields.h5")) all = io::Hdf5Reader(io::TrustedFile{folder_ / "fields.h5"}).read();
+#endif
+    if (all.shape.size() != 4) return;
+    const auto values = all.as<float>();
+    const auto each = static_cast<std::size_t>(all.size() / all.shape[0]);
+    for (index_t k = 0; k < all.shape[0]; ++k) {
+      const auto frame = values.subspan(static_cast<std::size_t>(k) * each, each);
+      frames.keep(k, std::vector<float>(frame.begin(), frame.end()), arguments_.grid);
+    }
+    fs::remove(folder_ / "summary.json");
+  }
+
   void finish(const Frames& frames, const State& state) const {
     const index_t count = arguments_.steps > arguments_.save_from ? (arguments_.steps - arguments_.save_from) / arguments_.save_every : 0;
     if (count > 0) write_fields(arguments_, frames, count);
+    if (count > 0) io::write_atomically(folder_ / "fields.json", fields_json());
     flow::write_restart(folder_ / "restart.bin", arguments_.grid, state);
-    const ForceHistory history = read_forces(folder_ / "forces.csv");
-    const std::string summary = summary_json(arguments_.grid, history, count, state.time);
-    io::write_atomically(folder_ / "summary.json", summary);
-    print_summary(history);
-    if (arguments_.picture) draw(folder_, arguments_.grid, bodies_, history, count, [&](index_t k) { return frames.load(k); });
+    const flow::ForceHistory history = read_forces(folder_ / "forces.csv");
+    const flow::VelocityField field(arguments_.grid, state);
+    io::write_atomically(folder_ / "summary.json", summary_json(history, count, wake_behind(field, state.time)));
+    print_summary(history, wake_behind(field, state.time));
+    if (arguments_.picture) draw(frames, count, history, state.time);
     frames.remove_all();
     std::printf("Results: %s\n", arguments_.output.c_str());
+  }
+
+  /// What fields.npy cannot say of itself.
+  std::string fields_json() const {
+    using Value = io::JsonValue;
+    const flow::ImmersedGrid& g = arguments_.grid;
+    const double every = arguments_.dt * static_cast<double>(arguments_.save_every);
+    return io::to_json(Value{Value::Object{
+        {"axes", {Value::Array{{std::string("time")}, {std::string("component")}, {std::string("y")}, {std::string("x")}}}},
+        {"components", {Value::Array{{std::string("u")}, {std::string("v")}}}},
+        {"first_time", {arguments_.dt * static_cast<double>(first_step_ + arguments_.save_from) + every}},
+        {"time_between", {every}},
+        {"first_x", {g.x(0, 1)}},
+        {"first_y", {g.y(0, 1)}},
+        {"spacing", {g.spacing()}},
+        {"settings", {settings_text(arguments_, bodies_)}}}});
+  }
+
+  /// Length of the recirculation behind the last body downstream.
+  double wake_behind(const flow::VelocityField& field, double time) const {
+    double x = -1e300, y = 0;
+    for (const flow::Body& body : bodies_) {
+      const flow::BodyPoints at = body.at(time);
+      for (std::size_t k = 0; k < at.x.size(); ++k)
+        if (at.x[k] > x) {
+          x = at.x[k];
+          y = at.y[k];
+        }
+    }
+    return flow::wake_length(field, x, y);
+  }
+
+  void print_summary(const flow::ForceHistory& history, double wake_length) const {
+    const auto s = flow::shedding_statistics(history, statistics_begin(history));
+    std::printf("drag %.4f, lift %.4f at the end; recirculation of length %.3f\n", history.drag.back(), history.lift.back(),
+                wake_length);
+    if (s.cycles > 0)
+      std::printf("%lld cycles from t = %.4g on: Strouhal %.4f, drag %.4f +- %.4f, lift %.4f +- %.4f\n",
+                  static_cast<long long>(s.cycles), statistics_begin(history), s.strouhal, s.mean_drag, s.drag_amplitude,
+                  s.mean_lift, s.lift_amplitude);
+    else
+      std::printf("no whole cycle of the lift in the second half of the run: no Strouhal number\n");
+  }
+
+  void draw(const Frames& frames, index_t count, const flow::ForceHistory& history, double time) const {
+    std::optional<io::HostArray> last;
+    if (count > 0) last = frames.load(count - 1);
+    const double shown = arguments_.dt * static_cast<double>(first_step_ + arguments_.save_from + count * arguments_.save_every);
+    io::save_picture(folder_ / "wake.png", draw_wake(arguments_.grid, bodies_, count > 0 ? shown : time, history, last ? &*last : nullptr));
+    if (count == 0) return;
+    // An animation of more frames is too long to be sent.
+    const index_t most = 200, stride = (count + most - 1) / most;
+    std::vector<io::Image> images;
+    io::FieldImageOptions options;
+    const auto of_last = vorticity_of(*last, arguments_.grid.spacing());
+    std::vector<double> magnitudes;
+    for (const double w : of_last) magnitudes.push_back(std::abs(w));
+    const auto place = magnitudes.begin() + static_cast<std::ptrdiff_t>(magnitudes.size() * 98 / 100);
+    std::nth_element(magnitudes.begin(), place, magnitudes.end());
+    if (*place > 0) {
+      options.low = -*place;
+      options.high = *place;
+    }
+    for (index_t k = 0; k < count; k += stride) {
+      const auto vorticity = vorticity_of(frames.load(k), arguments_.grid.spacing());
+      images.push_back(io::field_image(std::span<const double>(vorticity), arguments_.grid.nx - 3, arguments_.grid.ny - 3, options));
+    }
+    io::save_animation(folder_ / "wake_frames.png", images);
   }
 
   void remove_results() const {
