@@ -223,25 +223,7 @@ class FiniteVolumeRun {
 
   /// Throws UnstableStep when a step noted a violation; `first` is the number of the part's first trajectory.
   void check(index_t first) const {
-    const auto violations = watch_.violations.to_vector();
-    const index_t per_trajectory = static_cast<index_t>(violations.size()) / std::max<index_t>(1, batch_);
-    for (index_t b = 0; b < batch_; ++b) {
-      Violation<T> worst;
-      for (index_t r = 0; r < per_trajectory; ++r) {
-        const auto& v = violations[static_cast<std::size_t>(b * per_trajectory + r)];
-        if (v.step < 0) continue;
-        const bool faster = is_nan(v.speed) ? !is_nan(worst.speed) : v.speed > worst.speed;
-        if (worst.step < 0 || v.step < worst.step || (v.step == worst.step && faster)) worst = v;
-      }
-      if (worst.step < 0) continue;
-      const std::string of = "FiniteVolume: trajectory " + std::to_string(first + b) + ": ";
-      if (!is_finite(worst.speed))
-        throw UnstableStep(of + "the velocity is not finite; start from finite values and take shorter inner steps",
-                           worst.step, {worst.i, worst.j}, static_cast<double>(worst.speed));
-      throw UnstableStep(of + "the Courant number dt (|u| + |v|) / h is above 1, where the scheme is no longer stable; "
-                              "take shorter inner steps",
-                         worst.step, {worst.i, worst.j}, static_cast<double>(worst.speed) * courant_per_speed_);
-    }
+    throw_violations("FiniteVolume", watch_.violations.to_vector(), batch_, first, courant_per_speed_);
   }
 
   const StepConstants<T>& constants() const { return constants_; }

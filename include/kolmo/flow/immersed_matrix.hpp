@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <kolmo/backend/cpu.hpp>
+#include <kolmo/backend/threads.hpp>
 #include <kolmo/flow/immersed_stepper.hpp>
 
 namespace kolmo::flow::detail {
@@ -127,21 +128,24 @@ inline std::vector<double> force_matrix_one_level(const ImmersedGrid& grid, cons
   return m;
 }
 
-/// M on any number of levels, column by column.
+/// M on any number of levels, column by column; columns are spread over threads.
 inline std::vector<double> force_matrix_by_columns(const ImmersedGrid& grid, const CouplingLists& lists, double alpha,
                                                    double beta) {
   const ImmersedStepper<double, Cpu> stepper(grid);
   const Coupling<double, Cpu> coupling(lists);
   const index_t n = static_cast<index_t>(lists.velocities());
-  SubstepWork<double, Cpu> work(stepper.shape(), n);
-  std::vector<double> m(static_cast<std::size_t>(n * n)), unit(static_cast<std::size_t>(n), 0.0),
-      column(static_cast<std::size_t>(n));
-  for (index_t c = 0; c < n; ++c) {
-    unit[static_cast<std::size_t>(c)] = 1;
-    stepper.apply_force_matrix(alpha, beta, coupling, unit.data(), column.data(), work);
-    unit[static_cast<std::size_t>(c)] = 0;
-    for (index_t r = 0; r < n; ++r) m[static_cast<std::size_t>(r * n + c)] = column[static_cast<std::size_t>(r)];
-  }
+  std::vector<double> m(static_cast<std::size_t>(n * n));
+  constexpr index_t columns = 16;  // of one task
+  threads::parallel_for(divide_up(n, columns), [&](index_t task) {
+    SubstepWork<double, Cpu> work(stepper.shape(), n);
+    std::vector<double> unit(static_cast<std::size_t>(n), 0.0), column(static_cast<std::size_t>(n));
+    for (index_t c = task * columns; c < smaller(n, (task + 1) * columns); ++c) {
+      unit[static_cast<std::size_t>(c)] = 1;
+      stepper.apply_force_matrix(alpha, beta, coupling, unit.data(), column.data(), work);
+      unit[static_cast<std::size_t>(c)] = 0;
+      for (index_t r = 0; r < n; ++r) m[static_cast<std::size_t>(r * n + c)] = column[static_cast<std::size_t>(r)];
+    }
+  });
   return m;
 }
 

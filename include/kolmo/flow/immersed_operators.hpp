@@ -169,27 +169,31 @@ struct FluxKernel {
     largest[item] = most;
   }
 
+  /// The larger of `most` and all |q|. Infinities and NaN reach every flux by the transforms: one tells of all.
   KOLMO_HD static T row_largest(const S* q, index_t n, T most) {
     constexpr int lanes = 16;
     T lane[lanes];
-    for (int k = 0; k < lanes; ++k) lane[k] = most;
+    for (int k = 0; k < lanes; ++k) lane[k] = T(0);
     index_t j = 0;
-    for (; j + lanes <= n; j += lanes)
-      for (int k = 0; k < lanes; ++k) {
-        const T a = primal_abs(q[j + k]);
-        lane[k] = lane[k] >= a ? lane[k] : a;  // a NaN stays out of `lane >= a` and is taken
+    for (; j + lanes <= n; j += lanes) {
+      KOLMO_INDEPENDENT KOLMO_ROLLED for (int k = 0; k < lanes; ++k) {
+        const T a = primal_of(q[j + k]) * primal_of(q[j + k]);
+        lane[k] = a > lane[k] ? a : lane[k];
       }
-    for (; j < n; ++j) {
-      const T a = primal_abs(q[j]);
-      lane[0] = lane[0] >= a ? lane[0] : a;
     }
-    for (int k = 0; k < lanes; ++k) most = most >= lane[k] ? most : lane[k];
-    return most;
+    for (; j < n; ++j) {
+      const T a = primal_of(q[j]) * primal_of(q[j]);
+      lane[0] = a > lane[0] ? a : lane[0];
+    }
+    T square = most * most;
+    for (int k = 0; k < lanes; ++k) square = lane[k] > square ? lane[k] : square;
+    const T first = primal_of(q[0]);
+    return first - first == T(0) ? sqrt(square) : first - first;
   }
-  KOLMO_HD static T primal_abs(T x) { return x < T(0) ? -x : x; }
+  KOLMO_HD static T primal_of(T x) { return x; }
   template <int N>
-  KOLMO_HD static T primal_abs(const Dual<T, N>& x) {
-    return x.v < T(0) ? -x.v : x.v;
+  KOLMO_HD static T primal_of(const Dual<T, N>& x) {
+    return x.v;
   }
 };
 

@@ -4,9 +4,11 @@
 // is an orthogonal projection, hence its own adjoint.
 
 #include <cmath>
+#include <string>
 #include <vector>
 
 #include <kolmo/flow/padded.hpp>
+#include <kolmo/flow/unstable.hpp>
 #include <kolmo/ops/fft_plan.hpp>
 
 #if defined(__clang__)
@@ -250,6 +252,31 @@ struct Watch {
       : violations(Tensor<Violation<T>, B>::full(Shape{takes_fields<B> ? batch : batch * grid.n}, Violation<T>{})),
         suspects(Tensor<T, B>::uninitialized(Shape{takes_fields<B> ? batch : 0, grid.row})) {}
 };
+
+/// Throws UnstableStep for the earliest and worst violation of the first trajectory that has one; they are `batch`
+/// trajectories from number `first` on. `who` begins the message.
+template <class T>
+void throw_violations(const char* who, const std::vector<Violation<T>>& violations, index_t batch, index_t first,
+                      double courant_per_speed) {
+  const index_t per_trajectory = static_cast<index_t>(violations.size()) / larger<index_t>(1, batch);
+  for (index_t b = 0; b < batch; ++b) {
+    Violation<T> worst;
+    for (index_t r = 0; r < per_trajectory; ++r) {
+      const auto& v = violations[static_cast<std::size_t>(b * per_trajectory + r)];
+      if (v.step < 0) continue;
+      const bool faster = is_nan(v.speed) ? !is_nan(worst.speed) : v.speed > worst.speed;
+      if (worst.step < 0 || v.step < worst.step || (v.step == worst.step && faster)) worst = v;
+    }
+    if (worst.step < 0) continue;
+    const std::string of = std::string(who) + ": trajectory " + std::to_string(first + b) + ": ";
+    if (!is_finite(worst.speed))
+      throw UnstableStep(of + "the velocity is not finite; start from finite values and take shorter steps", worst.step,
+                         {worst.i, worst.j}, static_cast<double>(worst.speed));
+    throw UnstableStep(of + "the Courant number dt (|u| + |v|) / h is above 1, where the scheme is no longer stable; "
+                            "take shorter steps",
+                       worst.step, {worst.i, worst.j}, static_cast<double>(worst.speed) * courant_per_speed);
+  }
+}
 
 /// Subtracts the gradient of q / h (unless q is null) from padded x, and watches its speed.
 template <class B, class T, class S>
