@@ -4,6 +4,7 @@
 #include "io_support.hpp"
 
 #include <cmath>
+#include <cstring>
 #include <string>
 
 #include <kolmo/backend/cpu.hpp>
@@ -167,4 +168,70 @@ TEST_CASE("a snapshot of a uniform flow is uniform, and survives as Tecplot text
   }
   CHECK_THROWS_AS(snapshot(grid, state, 2), ArgumentError);
   CHECK_THROWS_AS(parse_tecplot("a\nb\nc\nI=99999, J=99999\ne\nf\n1 2 3 4 5\n"), IoError);
+}
+
+TEST_CASE("the motions of a file follow the formulas of the reference") {
+  const auto motion_of = [](const std::string& words) {
+    return parse_geometry("body a\npoint 0 0\nmotion " + words + "\nend\n").at(0).motion;
+  };
+  const Motion sigmoid = motion_of("sigmoidalstep 30 2 1"), first = motion_of("lagstep1 30 2 0.1 1"),
+               second = motion_of("lagstep2 30 2 0.1 1");
+  const double radians = 3.14159265358979323846 / 6;
+  for (int i = 0; i <= 60; ++i) {
+    const double t = 0.11 * i, s = t - 1, on = std::exp(-s / 0.1), off = std::exp(-(s - 2) / 0.1);
+    CHECK(placement(sigmoid, t).angle == Approx(0.5 * radians * (1 + std::erf(6 * s - 6))).margin(1e-12));
+    const double one = s <= 0 ? 0 : s <= 2 ? s + 0.1 * on - 0.1 : 2 + 0.1 * on - 0.1 * off;
+    const double two = s <= 0 ? 0 : s <= 2 ? s + (0.2 + s) * on - 0.2 : 2 + (0.2 + s) * on + (1.8 - s) * off;
+    CHECK(placement(first, t).angle == Approx(one * radians / 2).margin(1e-12));
+    CHECK(placement(second, t).angle == Approx(two * radians / 2).margin(1e-12));
+  }
+}
+
+TEST_CASE("a restart file has pairs of forces after all fluxes and vorticities") {
+  const ImmersedGrid grid{12, 8, 2, 3, -1, -0.5, 0, 0};
+  const auto state = some_state(grid, 3);
+  const std::string text = to_restart(grid, state);
+  const auto number = [&](std::size_t at) {
+    double value = 0;
+    std::memcpy(&value, text.data() + at, sizeof value);
+    return value;
+  };
+  // 13 x 8 fluxes qx and 12 x 9 fluxes qy, 11 x 7 nodes.
+  const std::size_t fluxes = 13 * 8 + 12 * 9, forces = 40 + 16 * (fluxes + 77);
+  CHECK(number(12) == 0.25);
+  CHECK(number(20) == -1);
+  CHECK(number(40 + 8 * (fluxes + 104)) == state.flux.to_vector()[fluxes + 104]);
+  CHECK(number(forces) == state.forces.to_vector()[0]);
+  CHECK(number(forces + 8) == state.forces.to_vector()[3]);
+  CHECK(number(forces + 16) == state.forces.to_vector()[1]);
+}
+
+TEST_CASE("Tecplot text is that of the reference, and another layout is not read as this one") {
+  ImmersedSnapshot s;
+  s.columns = 2;
+  s.rows = 1;
+  s.x = {-1.5, -1};
+  s.y = {0, 0};
+  s.u = {1, 0.1234567};
+  s.v = {-2, 1e-100};
+  s.vorticity = {-7, 12345678};
+  const std::string text = to_tecplot(s, "a title");
+  CHECK(text ==
+        "TITLE = \"a title\"\nVARIABLES = \"x\" \"y\" \"u\" \"v\" \"Vorticity\" \nZONE T=\"Rectangular zone\"\n"
+        "I=2, J=1, K=1, ZONETYPE=Ordered\nDATAPACKING=POINT\nDT=(SINGLE SINGLE SINGLE SINGLE SINGLE )\n"
+        "-1.50000e+00 0.00000e+00 1.00000e+00 -2.00000e+00 -7.00000e+00 \n"
+        "-1.00000e+00 0.00000e+00 1.23457e-01 1.00000e-100 1.23457e+07 \n");
+  for (const auto& [from, to] :
+       {std::pair("POINT", "BLOCK"), std::pair("\"v\"", "\"w\""), std::pair("1.23457e-01", "1 2")}) {
+    std::string changed = text;
+    changed.replace(changed.find(from), std::string(from).size(), to);
+    CHECK_THROWS_AS(parse_tecplot(changed), IoError);
+  }
+}
+
+TEST_CASE("a table of motion that cannot be used is an error of its line") {
+  const TemporaryDirectory folder;
+  io::write_atomically(folder / "path.motion", "2\n1 0 0 0 0 0 0\n0 0.5 0 0 0 0 0\n");
+  io::write_atomically(folder / "a.geom", "body s\npoint 0 0\nmotion motionfile path.motion\nend\n");
+  CHECK_THROWS_AS(read_geometry(folder / "a.geom"), IoError);
 }

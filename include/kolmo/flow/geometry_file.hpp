@@ -12,9 +12,9 @@
 //     motion pitchplunge A F PHASE  A F PHASE                          radians, then lengths
 //     motion sigmoidalstep DEGREES DURATION START
 //     motion lagstep1 DEGREES WIDTH CONSTANT START                     lagstep2 likewise
-//     motion eldredge DEGREES A T1 T2 T3 T4                            eldredge1: amplitude of y; eldredge2: of its
-//     speed motion eldredgecombined2 V A T1 T2 T3 T4  DEGREES B T1 T2 T3 T4 motion motionfile FILE            motion
-//     motionfileperiodic FILE PERIOD
+//     motion eldredge DEGREES A T1 T2 T3 T4                            eldredge1: amplitude of y; eldredge2: its speed
+//     motion eldredgecombined2 V A T1 T2 T3 T4  DEGREES B T1 T2 T3 T4
+//     motion motionfile FILE                                           motionfileperiodic FILE PERIOD
 //   end
 //
 // A motion file has N and then N lines of T X Y ANGLE U V RATE. As in the reference, circle takes round(2 pi r/SPACING
@@ -189,7 +189,11 @@ inline Motion parse_motion(const GeometryLine& line, const std::filesystem::path
     }
     const double period = periodic ? line.numbers(3, 1, "motion motionfileperiodic FILE PERIOD")[0] : 0;
     if (periodic && !(period > 0)) line.fail("a positive period");
-    return MotionTable(std::move(times), std::move(rows), period);
+    try {
+      return MotionTable(std::move(times), std::move(rows), period);
+    } catch (const ArgumentError& error) {
+      line.fail(std::string("a usable table: ") + error.what());
+    }
   }
   line.fail(
       "one of the motions fixed, fixedvel, pitchplunge, sigmoidalstep, lagstep1, lagstep2, eldredge, eldredge1, "

@@ -7,9 +7,10 @@
 // j fastest; the points' pairs of forces; int32 step; float64 time. It holds neither the shift of the levels nor the
 // explicit term of the step before, so a run goes on from it with an Euler step.
 
+#include <charconv>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <span>
@@ -195,8 +196,9 @@ inline std::string to_tecplot(const ImmersedSnapshot& s, const std::string& titl
   char number[32];
   for (std::size_t k = 0; k < s.x.size(); ++k) {
     for (const double value : {s.x[k], s.y[k], s.u[k], s.v[k], s.vorticity[k]}) {
-      std::snprintf(number, sizeof number, "%.5e ", value);
-      out += number;
+      // What printf's %.5e gives without a locale.
+      out.append(number, std::to_chars(number, number + sizeof number, value, std::chars_format::scientific, 5).ptr);
+      out += ' ';
     }
     out += '\n';
   }
@@ -217,6 +219,10 @@ inline ImmersedSnapshot parse_tecplot(std::string_view text, const std::string& 
   for (int h = 0; h < 6; ++h) {
     if (begin >= text.size()) fail("it ends in its header of six lines");
     const std::string_view line = next_line();
+    // Another layout, or other variables, must not be read as this one.
+    constexpr std::string_view variables = "VARIABLES = \"x\" \"y\" \"u\" \"v\" \"Vorticity\"";
+    if (h == 1 && !line.starts_with(variables)) fail("line 2: expected " + std::string(variables));
+    if (h == 4 && !line.starts_with("DATAPACKING=POINT")) fail("line 5: expected DATAPACKING=POINT");
     if (h != 3) continue;
     const auto extent = [&](const char* name) {
       const std::size_t at = line.find(name);
@@ -247,6 +253,8 @@ inline ImmersedSnapshot parse_tecplot(std::string_view text, const std::string& 
         fail("line " + std::to_string(k + 7) + ": expected five numbers");
       line.remove_prefix(to);
     }
+    if (line.find_first_not_of(" \t\r") != std::string_view::npos)
+      fail("line " + std::to_string(k + 7) + ": more than five numbers");
     s.x.push_back(values[0]);
     s.y.push_back(values[1]);
     s.u.push_back(values[2]);
