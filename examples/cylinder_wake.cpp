@@ -1,4 +1,5 @@
-// The flow past a cylinder from a program of one's own, and how its drag depends on the flow before: cylinder_wake STEPS
+// The flow past a cylinder from a program of one's own, and how its drag depends on the flow before: cylinder_wake
+// STEPS
 // test: 5
 
 #include <cstdio>
@@ -8,8 +9,8 @@
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/flow/body_diagnostics.hpp>
 #include <kolmo/flow/immersed_transition.hpp>
-#include <kolmo/ops/views.hpp>
 #include <kolmo/ops/reduce.hpp>
+#include <kolmo/ops/views.hpp>
 
 namespace flow = kolmo::flow;
 using Wake = flow::Immersed<double>;

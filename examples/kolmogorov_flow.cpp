@@ -27,8 +27,7 @@ Field trajectory(const flow::FiniteVolume<double>& solver, kolmo::index_t frames
   Field x = flow::filtered_velocities<Field>(solver.flow(), kolmo::Key{0}, 0, 1);  // [1, 2, n, n]
   for (kolmo::index_t frame = 0; frame < frames; ++frame) {
     x = solver.transition(x, 0.2);
-    std::printf("t = %.1f  energy %.4f\n", 0.2 * static_cast<double>(frame + 1),
-                kolmo::mean(kolmo::square(x)).item());
+    std::printf("t = %.1f  energy %.4f\n", 0.2 * static_cast<double>(frame + 1), kolmo::mean(kolmo::square(x)).item());
   }
   return flow::coarsen(x, 4);
 }

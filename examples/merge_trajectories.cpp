@@ -32,14 +32,16 @@ struct Arguments {
 std::vector<Part> sorted_parts(const Arguments& arguments) {
   std::vector<Part> parts;
   for (const std::string& path : arguments.inputs) {
-    if (same_file(path, arguments.output)) throw ArgumentError("--output " + path + " is one of the parts; choose another");
+    if (same_file(path, arguments.output))
+      throw ArgumentError("--output " + path + " is one of the parts; choose another");
     const auto record = load_record(path);
     if (!record)
       throw kolmo::IoError(path + " has no record " + record_path(path) +
                            "; it is written beside every finished set of trajectories and must be kept with it");
     parts.push_back({path, *record});
   }
-  std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.record.first < b.record.first; });
+  std::stable_sort(parts.begin(), parts.end(),
+                   [](const Part& a, const Part& b) { return a.record.first < b.record.first; });
   for (std::size_t i = 1; i < parts.size(); ++i) {
     const TrajectoryRecord &before = parts[i - 1].record, &here = parts[i].record;
     const std::string differs = difference(before.settings, here.settings);
@@ -74,7 +76,8 @@ int run(const Arguments& arguments) {
   });
   io::write_atomically(record_path(arguments.output), io::to_json(record.to_json()));
   std::printf("%s: trajectories %lld to %lld from %zu parts\n", arguments.output.c_str(),
-              static_cast<long long>(record.first), static_cast<long long>(record.first + record.count - 1), parts.size());
+              static_cast<long long>(record.first), static_cast<long long>(record.first + record.count - 1),
+              parts.size());
   return 0;
 }
 
@@ -83,18 +86,21 @@ int run(const Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app(
-      "Joins parts of a data set, each made by simulate_kolmogorov or simulate_lorenz with its own --first, into one file "
+      "Joins parts of a data set, each made by simulate_kolmogorov or simulate_lorenz with its own --first, into one "
+      "file "
       "or into train.h5, valid.h5 and test.h5.");
   app.get_formatter()->column_width(34);
   app.add_option("parts", arguments.inputs, "the parts, FILE.npy with FILE.npy.json beside each, in any order")
       ->required()
       ->option_text("FILE.npy ... (required)");
-  app.add_option("--output", arguments.output, "FILE.npy, or FOLDER/ for train.h5, valid.h5 and test.h5 (80:10:10 by index)")
+  app.add_option("--output", arguments.output,
+                 "FILE.npy, or FOLDER/ for train.h5, valid.h5 and test.h5 (80:10:10 by index)")
       ->required()
       ->option_text("FILE.npy|FOLDER/ (required)");
   app.add_flag("--any-settings", arguments.any_settings, "join parts whose settings differ, too");
   app.footer(
-      "The parts are left as they are. Exit code: 0 done, 1 a file could not be read or written, 2 the parts do not fit "
+      "The parts are left as they are. Exit code: 0 done, 1 a file could not be read or written, 2 the parts do not "
+      "fit "
       "together.\n\n"
       "Example, a job array of eight:\n"
       "  simulate_kolmogorov --first $((128 * TASK)) --trajectories 128 --output part_$TASK.npy\n"

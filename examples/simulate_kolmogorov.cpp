@@ -58,7 +58,8 @@ class SharedProgress {
  public:
   SharedProgress(index_t total, index_t already_done)
       : done_(already_done),
-        line_(stderr, total, io::ProgressOptions{.label = "simulating", .unit = "steps", .already_done = already_done}) {}
+        line_(stderr, total,
+              io::ProgressOptions{.label = "simulating", .unit = "steps", .already_done = already_done}) {}
   void step() {
     const std::lock_guard guard(mutex_);
     line_.update(++done_);
@@ -94,7 +95,9 @@ int run(Arguments& arguments) {
   }
 
   TrajectoryStore store(arguments.output,
-                        {settings_of(run, initial_text), arguments.first, arguments.trajectories,
+                        {settings_of(run, initial_text),
+                         arguments.first,
+                         arguments.trajectories,
                          {"trajectory", "time", "component", "x", "y"}},
                         arguments.restart);
   const std::vector<index_t> missing = store.missing();
@@ -115,7 +118,8 @@ int run(Arguments& arguments) {
   }
   store.assemble();
   std::printf("%s: trajectories %lld to %lld of %lld frames, %lld x %lld cells, %s\n", arguments.output.c_str(),
-              static_cast<long long>(arguments.first), static_cast<long long>(arguments.first + arguments.trajectories - 1),
+              static_cast<long long>(arguments.first),
+              static_cast<long long>(arguments.first + arguments.trajectories - 1),
               static_cast<long long>(run.frames()), static_cast<long long>(run.coarse_size()),
               static_cast<long long>(run.coarse_size()), run.scheme.c_str());
   if (!arguments.picture.empty() || !arguments.animation.empty()) {
@@ -153,8 +157,9 @@ int main(int argc, char** argv) {
   app.add_option("--trajectories", arguments.trajectories, "how many; 1 by default")
       ->check(CLI::Range(1, 10000000))
       ->option_text("N");
-  app.add_option("--first", arguments.first,
-                 "index of the first one, 0 by default: parts made on several machines are joined by merge_trajectories")
+  app.add_option(
+         "--first", arguments.first,
+         "index of the first one, 0 by default: parts made on several machines are joined by merge_trajectories")
       ->check(CLI::Range(0, 1000000000))
       ->option_text("I");
   app.add_option("--seed", r.seed, "trajectory i depends on the seed and i alone; 0 by default")->option_text("S");
@@ -172,7 +177,9 @@ int main(int argc, char** argv) {
   app.add_option("--forcing-amplitude", r.flow.forcing_amplitude, "1 by default; 0 for decaying turbulence")
       ->option_text("A");
   app.add_option("--dt", r.dt, "time between frames; 0.2 by default")->option_text("T");
-  app.add_option("--steps", r.steps, "frames simulated; 128 by default")->check(CLI::Range(1, 100000000))->option_text("N");
+  app.add_option("--steps", r.steps, "frames simulated; 128 by default")
+      ->check(CLI::Range(1, 100000000))
+      ->option_text("N");
   app.add_option("--discard", r.discard, "frames left out at the beginning; 64 by default")
       ->check(CLI::Range(0, 100000000))
       ->option_text("N");
@@ -204,7 +211,8 @@ int main(int argc, char** argv) {
       ->option_text("N");
   app.add_flag("--restart", arguments.restart, "begin again, whatever is there");
   app.footer(
-      "A run that is killed goes on where it was when it is started again: finished trajectories lie in PATH.parts/ until "
+      "A run that is killed goes on where it was when it is started again: finished trajectories lie in PATH.parts/ "
+      "until "
       "all are there.\n\n"
       "Exit code: 0 done, 1 the flow became unstable or a file could not be read or written, 2 wrong arguments.\n\n"
       "The data set of 1024 trajectories:  simulate_kolmogorov --trajectories 1024 --output data/\n"

@@ -13,8 +13,8 @@
 #include <kolmo/flow/filtered_noise.hpp>
 #include <kolmo/flow/finite_volume.hpp>
 #include <kolmo/flow/initial_conditions.hpp>
-#include <kolmo/flow/spectral.hpp>
 #include <kolmo/flow/spectra.hpp>
+#include <kolmo/flow/spectral.hpp>
 #include <kolmo/io/apng.hpp>
 #include <kolmo/io/field_image.hpp>
 #include <kolmo/io/figure.hpp>
@@ -39,7 +39,8 @@ struct KolmogorovRun {
   void check() const {
     using kolmo::ArgumentError;
     if (flow.size % coarsen != 0)
-      throw ArgumentError("--coarsen " + std::to_string(coarsen) + " does not divide --size " + std::to_string(flow.size));
+      throw ArgumentError("--coarsen " + std::to_string(coarsen) + " does not divide --size " +
+                          std::to_string(flow.size));
     if (discard > steps || frames() == 0)
       throw ArgumentError("--discard " + std::to_string(discard) + " of --steps " + std::to_string(steps) +
                           " leaves no frame");
@@ -108,7 +109,8 @@ class FiniteVolumeChain {
 template <class T>
 class SpectralChain {
  public:
-  SpectralChain(const KolmogorovRun& run, index_t index) : solver_(run.flow), dt_(run.dt), inner_steps_(run.inner_steps) {
+  SpectralChain(const KolmogorovRun& run, index_t index)
+      : solver_(run.flow), dt_(run.dt), inner_steps_(run.inner_steps) {
     state_ = run.initial ? solver_.from_vorticity(from_file<T>(*run.initial))
                          : solver_.from_staggered(initial_velocity<T>(run, index));
   }
@@ -137,9 +139,9 @@ kolmo::io::HostArray run_chain(const KolmogorovRun& run, index_t index, const st
     try {
       chain.advance();
     } catch (const flow::UnstableStep& error) {
-      throw kolmo::Error("trajectory " + std::to_string(index) + " broke between t = " +
-                         kolmo::io::to_text(run.dt * static_cast<double>(step - 1), 6) + " and " +
-                         kolmo::io::to_text(run.dt * static_cast<double>(step), 6) + ": " + error.what() +
+      throw kolmo::Error("trajectory " + std::to_string(index) +
+                         " broke between t = " + kolmo::io::to_text(run.dt * static_cast<double>(step - 1), 6) +
+                         " and " + kolmo::io::to_text(run.dt * static_cast<double>(step), 6) + ": " + error.what() +
                          "; finished trajectories are kept; try a larger --inner-steps");
     }
     if (step > run.discard) keep();
@@ -170,8 +172,8 @@ struct VorticityFrames {
   VorticityFrames(const KolmogorovRun& run, const kolmo::io::HostArray& frames) {
     const kolmo::index_t m = run.coarse_size();
     cells = static_cast<std::size_t>(m * m);
-    const auto field = kolmogorov_detail::Field<double>::from(frames.convert<double>()).reshaped(
-        kolmo::Shape{frames.shape[0], 2, m, m});
+    const auto field = kolmogorov_detail::Field<double>::from(frames.convert<double>())
+                           .reshaped(kolmo::Shape{frames.shape[0], 2, m, m});
     values = kolmo::flow::vorticity(field, run.flow.length / static_cast<double>(m)).to_vector();
     for (const double w : values) largest = std::max(largest, std::abs(w));
   }
@@ -214,7 +216,8 @@ inline kolmo::io::Figure draw_trajectory(const KolmogorovRun& run, const kolmo::
     panel.grid = false;
   }
 
-  const auto velocity = kolmogorov_detail::Field<double>::from(frames.convert<double>()).reshaped(kolmo::Shape{count, 2, m, m});
+  const auto velocity =
+      kolmogorov_detail::Field<double>::from(frames.convert<double>()).reshaped(kolmo::Shape{count, 2, m, m});
   const std::vector<double> spectrum = kolmo::flow::energy_spectrum(velocity).mean;
   std::vector<double> wave_numbers, energies;
   for (std::size_t k = 1; k < spectrum.size() && k <= static_cast<std::size_t>(m / 2); ++k) {
@@ -270,6 +273,7 @@ inline void save_frames(const std::string& path, const KolmogorovRun& run, const
   options.zoom = static_cast<std::size_t>(std::max<kolmo::index_t>(1, 256 / m));
   if (vorticity.largest == 0) options.low = options.high = std::nullopt;
   std::vector<io::Image> images;
-  for (kolmo::index_t k = 0; k < frames.shape[0]; ++k) images.push_back(io::field_image(vorticity.frame(k), m, m, options));
+  for (kolmo::index_t k = 0; k < frames.shape[0]; ++k)
+    images.push_back(io::field_image(vorticity.frame(k), m, m, options));
   io::save_animation(path, images);
 }

@@ -78,8 +78,10 @@ std::string settings_text(const Arguments& a, const std::vector<flow::Body>& bod
                      std::to_string(a.save_from) + ", restart '" + a.restart_file + "'";
   for (const flow::Body& body : bodies) {
     std::string points;
-    for (std::size_t k = 0; k < body.x.size(); ++k) points += io::to_text(body.x[k]) + " " + io::to_text(body.y[k]) + " ";
-    text += ", body of " + std::to_string(body.size()) + " points " + std::to_string(io::hash64(std::as_bytes(std::span<const char>(points))));
+    for (std::size_t k = 0; k < body.x.size(); ++k)
+      points += io::to_text(body.x[k]) + " " + io::to_text(body.y[k]) + " ";
+    text += ", body of " + std::to_string(body.size()) + " points " +
+            std::to_string(io::hash64(std::as_bytes(std::span<const char>(points))));
   }
   return text;
 }
@@ -122,7 +124,6 @@ void write_fields(const Arguments& arguments, const Frames& frames, index_t coun
   writer.finish();
 }
 
-
 template <class T>
 class Wake {
   using V = kolmo::Tensor<T, kolmo::Cpu>;
@@ -143,18 +144,19 @@ class Wake {
     State state = begin_state(main, keeper);
     const index_t resumed_from = state.step, last = first_step_ + arguments_.steps;
     describe(main, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-    if (resumed_from > first_step_)
-      std::printf("going on after step %lld\n", static_cast<long long>(resumed_from));
+    if (resumed_from > first_step_) std::printf("going on after step %lld\n", static_cast<long long>(resumed_from));
 
     if (resumed_from >= last && fs::exists(folder_ / "summary.json")) {
-      std::printf("%s is complete already; more --steps go on, --begin-again makes it anew\n", arguments_.output.c_str());
+      std::printf("%s is complete already; more --steps go on, --begin-again makes it anew\n",
+                  arguments_.output.c_str());
       return 0;
     }
     Frames frames(folder_ / "frames");
     if (fs::exists(folder_ / "summary.json")) restore(frames);
     io::CsvLog<> log(folder_ / "forces.csv", force_columns(), resumed_from);
-    io::Progress progress(stderr, arguments_.steps,
-                          io::ProgressOptions{.label = "simulating", .unit = "steps", .already_done = resumed_from - first_step_});
+    io::Progress progress(
+        stderr, arguments_.steps,
+        io::ProgressOptions{.label = "simulating", .unit = "steps", .already_done = resumed_from - first_step_});
     while (state.step < last) {
       const flow::Immersed<T>& now = state.step - first_step_ < arguments_.incidence_steps ? kicked : main;
       // A step that fails leaves the state, so the last good one can be kept.
@@ -191,7 +193,8 @@ class Wake {
   /// From the checkpoint, the restart file, or rest. Throws ArgumentError when the checkpoint is of other settings.
   State begin_state(const flow::Immersed<T>& main, const io::CheckpointKeeper<>& keeper) {
     State state = main.start();
-    if (!arguments_.restart_file.empty()) state = flow::read_restart<T>(arguments_.restart_file, arguments_.grid, main.points());
+    if (!arguments_.restart_file.empty())
+      state = flow::read_restart<T>(arguments_.restart_file, arguments_.grid, main.points());
     first_step_ = state.step;
     const auto checkpoint = keeper.load_last();
     if (!checkpoint) return state;
@@ -199,8 +202,8 @@ class Wake {
     const std::string here = settings_text(arguments_, bodies_);
     if (there == checkpoint->state.metadata.end() || there->second != here)
       throw ArgumentError(arguments_.output + " holds a run of other settings (" +
-                          (there == checkpoint->state.metadata.end() ? "unknown" : there->second) +
-                          "), this one has " + here + "; choose another --output, or --begin-again to replace it");
+                          (there == checkpoint->state.metadata.end() ? "unknown" : there->second) + "), this one has " +
+                          here + "; choose another --output, or --begin-again to replace it");
     const auto tensor = [&](const char* name, const kolmo::Shape& shape) {
       const io::HostArray* array = checkpoint->state.find(name);
       if (array == nullptr || array->size() != shape.size())
@@ -210,7 +213,8 @@ class Wake {
     state.vorticity = tensor("vorticity", arguments_.grid.node_shape());
     state.flux = tensor("flux", arguments_.grid.flux_shape());
     state.forces = tensor("forces", kolmo::Shape{2, main.points()});
-    if (checkpoint->state.find("nonlinear") != nullptr) state.nonlinear = tensor("nonlinear", arguments_.grid.node_shape());
+    if (checkpoint->state.find("nonlinear") != nullptr)
+      state.nonlinear = tensor("nonlinear", arguments_.grid.node_shape());
     state.step = checkpoint->step;
     state.time = checkpoint->state.at("time").template as<double>()[0];
     return state;
@@ -240,17 +244,21 @@ class Wake {
         high = std::max(high, y);
       }
     const double height = g.spacing(g.levels - 1) * static_cast<double>(g.ny);
-    std::printf("%lld x %lld cells of %s on %lld level%s, %lld points on %zu bod%s; cells per body height %.1f, blockage %.1f %%; "
-                "start-up %.2f s\n",
-                static_cast<long long>(g.nx), static_cast<long long>(g.ny), io::to_text(g.spacing(), 4).c_str(),
-                static_cast<long long>(g.levels), g.levels == 1 ? "" : "s", static_cast<long long>(main.points()),
-                bodies_.size(), bodies_.size() == 1 ? "y" : "ies", (high - low) / g.spacing(),
-                100 * (high - low) / height, seconds);
+    std::printf(
+        "%lld x %lld cells of %s on %lld level%s, %lld points on %zu bod%s; cells per body height %.1f, blockage %.1f "
+        "%%; "
+        "start-up %.2f s\n",
+        static_cast<long long>(g.nx), static_cast<long long>(g.ny), io::to_text(g.spacing(), 4).c_str(),
+        static_cast<long long>(g.levels), g.levels == 1 ? "" : "s", static_cast<long long>(main.points()),
+        bodies_.size(), bodies_.size() == 1 ? "y" : "ies", (high - low) / g.spacing(), 100 * (high - low) / height,
+        seconds);
     for (const std::string& warning : main.warnings()) std::printf("note: %s\n", warning.c_str());
     std::fflush(stdout);
   }
 
-  bool saves(index_t done) const { return done > arguments_.save_from && (done - arguments_.save_from) % arguments_.save_every == 0; }
+  bool saves(index_t done) const {
+    return done > arguments_.save_from && (done - arguments_.save_from) % arguments_.save_every == 0;
+  }
   index_t frame_of(index_t done) const { return (done - arguments_.save_from) / arguments_.save_every - 1; }
 
   std::vector<std::string> force_columns() const {
@@ -299,7 +307,8 @@ class Wake {
   }
 
   void finish(const Frames& frames, const State& state) const {
-    const index_t count = arguments_.steps > arguments_.save_from ? (arguments_.steps - arguments_.save_from) / arguments_.save_every : 0;
+    const index_t count =
+        arguments_.steps > arguments_.save_from ? (arguments_.steps - arguments_.save_from) / arguments_.save_every : 0;
     if (count > 0) write_fields(arguments_, frames, count);
     if (count > 0) io::write_atomically(folder_ / "fields.json", fields_json());
     flow::write_restart(folder_ / "restart.bin", arguments_.grid, state);
@@ -318,7 +327,8 @@ class Wake {
     const flow::ImmersedGrid& g = arguments_.grid;
     const double every = arguments_.dt * static_cast<double>(arguments_.save_every);
     return io::to_json(Value{Value::Object{
-        {"axes", {Value::Array{{std::string("time")}, {std::string("component")}, {std::string("y")}, {std::string("x")}}}},
+        {"axes",
+         {Value::Array{{std::string("time")}, {std::string("component")}, {std::string("y")}, {std::string("x")}}}},
         {"components", {Value::Array{{std::string("u")}, {std::string("v")}}}},
         {"first_time", {arguments_.dt * static_cast<double>(first_step_ + arguments_.save_from) + every}},
         {"time_between", {every}},
@@ -344,12 +354,12 @@ class Wake {
 
   void print_summary(const flow::ForceHistory& history, double wake_length) const {
     const auto s = flow::shedding_statistics(history, statistics_begin(history));
-    std::printf("drag %.4f, lift %.4f at the end; recirculation of length %.3f\n", history.drag.back(), history.lift.back(),
-                wake_length);
+    std::printf("drag %.4f, lift %.4f at the end; recirculation of length %.3f\n", history.drag.back(),
+                history.lift.back(), wake_length);
     if (s.cycles > 0)
       std::printf("%lld cycles from t = %.4g on: Strouhal %.4f, drag %.4f +- %.4f, lift %.4f +- %.4f\n",
-                  static_cast<long long>(s.cycles), statistics_begin(history), s.strouhal, s.mean_drag, s.drag_amplitude,
-                  s.mean_lift, s.lift_amplitude);
+                  static_cast<long long>(s.cycles), statistics_begin(history), s.strouhal, s.mean_drag,
+                  s.drag_amplitude, s.mean_lift, s.lift_amplitude);
     else
       std::printf("no whole cycle of the lift in the second half of the run: no Strouhal number\n");
   }
@@ -357,8 +367,10 @@ class Wake {
   void draw(const Frames& frames, index_t count, const flow::ForceHistory& history, double time) const {
     std::optional<io::HostArray> last;
     if (count > 0) last = frames.load(count - 1);
-    const double shown = arguments_.dt * static_cast<double>(first_step_ + arguments_.save_from + count * arguments_.save_every);
-    io::save_picture(folder_ / "wake.png", draw_wake(arguments_.grid, bodies_, count > 0 ? shown : time, history, last ? &*last : nullptr));
+    const double shown =
+        arguments_.dt * static_cast<double>(first_step_ + arguments_.save_from + count * arguments_.save_every);
+    io::save_picture(folder_ / "wake.png",
+                     draw_wake(arguments_.grid, bodies_, count > 0 ? shown : time, history, last ? &*last : nullptr));
     if (count == 0) return;
     // An animation of more frames is too long to be sent.
     const index_t most = 200, stride = (count + most - 1) / most;
@@ -375,14 +387,15 @@ class Wake {
     }
     for (index_t k = 0; k < count; k += stride) {
       const auto vorticity = vorticity_of(frames.load(k), arguments_.grid.spacing());
-      images.push_back(io::field_image(std::span<const double>(vorticity), arguments_.grid.nx - 3, arguments_.grid.ny - 3, options));
+      images.push_back(
+          io::field_image(std::span<const double>(vorticity), arguments_.grid.nx - 3, arguments_.grid.ny - 3, options));
     }
     io::save_animation(folder_ / "wake_frames.png", images);
   }
 
   void remove_results() const {
-    for (const char* name : {"forces.csv", "fields.npy", "fields.h5", "fields.json", "summary.json", "last.safetensors", "restart.bin",
-                             "wake.png", "wake_frames.png"})
+    for (const char* name : {"forces.csv", "fields.npy", "fields.h5", "fields.json", "summary.json", "last.safetensors",
+                             "restart.bin", "wake.png", "wake_frames.png"})
       fs::remove(folder_ / name);
     fs::remove_all(folder_ / "frames");
   }
@@ -401,8 +414,9 @@ int run(Arguments& arguments) {
   arguments.grid.validate();
 #ifndef KOLMO_HDF5
   if (arguments.format == "h5")
-    throw ArgumentError("--fields h5: this program was built without HDF5; install it (Debian, Ubuntu: apt-get install "
-                        "libhdf5-dev) and build again, or take npy");
+    throw ArgumentError(
+        "--fields h5: this program was built without HDF5; install it (Debian, Ubuntu: apt-get install "
+        "libhdf5-dev) and build again, or take npy");
 #endif
   if (arguments.incidence_steps > 0 && arguments.incidence == 0)
     throw ArgumentError("--incidence-steps needs an --incidence in degrees");
@@ -431,16 +445,20 @@ int main(int argc, char** argv) {
   app.add_option("--nx", a.grid.nx, "cells along x of each grid; 400 by default")->option_text("N");
   app.add_option("--ny", a.grid.ny, "cells along y; 200 by default")->option_text("N");
   app.add_option("--length", a.grid.length, "of the finest grid along x; 8 by default")->option_text("L");
-  app.add_option("--corner", a.corner, "lower left corner of the finest grid; -2 -2 by default")->expected(2)->option_text("X Y");
-  app.add_option("--levels", a.grid.levels,
-                 "grids, each twice as large as the one before; 1 by default. A single grid is a narrow channel: 3 or 4 for "
-                 "an open flow")
+  app.add_option("--corner", a.corner, "lower left corner of the finest grid; -2 -2 by default")
+      ->expected(2)
+      ->option_text("X Y");
+  app.add_option(
+         "--levels", a.grid.levels,
+         "grids, each twice as large as the one before; 1 by default. A single grid is a narrow channel: 3 or 4 for "
+         "an open flow")
       ->option_text("L");
   app.add_option("--shift", a.shift, "where the larger grids have their room, -1 to 1; 0.75 0 is mostly downstream")
       ->expected(2)
       ->option_text("SX SY");
   app.add_option("--reynolds", a.reynolds, "speed times length over viscosity; 100 by default")->option_text("RE");
-  app.add_option("--dt", a.dt, "time step; 0.02 by default. At most about 1.5 cells over the largest speed for rk3, 0.5 for ab2")
+  app.add_option("--dt", a.dt,
+                 "time step; 0.02 by default. At most about 1.5 cells over the largest speed for rk3, 0.5 for ab2")
       ->option_text("DT");
   app.add_option("--scheme", a.scheme, "rk3 (the default), ab2 (cheaper, shorter steps) or euler")
       ->check(CLI::IsMember({"euler", "ab2", "rk3"}))
@@ -460,7 +478,8 @@ int main(int argc, char** argv) {
   app.add_option("--save-from", a.save_from, "steps before the first saved field; 0 by default")
       ->check(CLI::Range(0, 1000000000))
       ->option_text("M");
-  app.add_option("--fields", a.format, "npy (the default; float32 [time, component, y, x]) or h5, the same with named axes")
+  app.add_option("--fields", a.format,
+                 "npy (the default; float32 [time, component, y, x]) or h5, the same with named axes")
       ->check(CLI::IsMember({"npy", "h5"}))
       ->option_text("npy|h5");
   app.add_option("--restart", a.restart_file, "begin with the state in this restart file, of this program or ibpm")
@@ -471,7 +490,8 @@ int main(int argc, char** argv) {
       "A run that is killed goes on where it was when it is started again with the same options.\n\n"
       "Exit code: 0 done, 1 the flow became unstable or a file could not be read or written, 2 wrong arguments.\n\n"
       "The vortex street at Re = 100, about five minutes:\n"
-      "  simulate_wake --cylinder 0 0 0.5 --nx 200 --ny 100 --length 8 --corner -2 -2 --levels 4 --reynolds 100 --dt 0.02\n"
+      "  simulate_wake --cylinder 0 0 0.5 --nx 200 --ny 100 --length 8 --corner -2 -2 --levels 4 --reynolds 100 --dt "
+      "0.02\n"
       "                --incidence 10 --incidence-steps 150 --steps 5000 --save-from 4000 --output wake --picture");
   return run_program(app, "simulate_wake", argc, argv, [&] { return run(a); });
 }

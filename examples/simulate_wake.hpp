@@ -34,7 +34,9 @@ inline std::vector<float> velocities(const flow::ImmersedSnapshot& s) {
 inline std::vector<double> vorticity_of(const io::HostArray& frame, double spacing) {
   const index_t rows = frame.shape[1], columns = frame.shape[2];
   const auto values = frame.as<float>();
-  const auto u = [&](index_t i, index_t j) { return static_cast<double>(values[static_cast<std::size_t>(j * columns + i)]); };
+  const auto u = [&](index_t i, index_t j) {
+    return static_cast<double>(values[static_cast<std::size_t>(j * columns + i)]);
+  };
   const auto v = [&](index_t i, index_t j) {
     return static_cast<double>(values[static_cast<std::size_t>((rows + j) * columns + i)]);
   };
@@ -105,7 +107,8 @@ inline io::Figure draw_wake(const flow::ImmersedGrid& grid, const std::vector<fl
         magnitudes.push_back(std::abs(w));
       }
     // The thin layers on the body would leave the rest white.
-    std::nth_element(magnitudes.begin(), magnitudes.begin() + static_cast<std::ptrdiff_t>(magnitudes.size() * 98 / 100), magnitudes.end());
+    std::nth_element(magnitudes.begin(), magnitudes.begin() + static_cast<std::ptrdiff_t>(magnitudes.size() * 98 / 100),
+                     magnitudes.end());
     const double limit = std::max(1e-12, magnitudes[magnitudes.size() * 98 / 100]);
     io::Panel& panel = figure.panel(row++, 0);
     io::HeatMapStyle style;
@@ -136,7 +139,8 @@ inline io::Figure draw_wake(const flow::ImmersedGrid& grid, const std::vector<fl
   forces.y.label = "coefficient";
   // The first steps of an impulsive start have forces of the order 1/dt.
   double low = 0, high = 0;
-  const double skipped = history.time.empty() ? 0 : history.time.front() + 0.05 * (history.time.back() - history.time.front());
+  const double skipped =
+      history.time.empty() ? 0 : history.time.front() + 0.05 * (history.time.back() - history.time.front());
   for (std::size_t k = 0; k < history.time.size(); ++k) {
     if (history.time[k] < skipped) continue;
     low = std::min({low, history.drag[k], history.lift[k]});

@@ -1,6 +1,6 @@
 #pragma once
-// A finished set of trajectories as files: one NPY array whose first axis counts them, or a folder with train.h5, valid.h5
-// and test.h5 as the published data sets of score-based data assimilation are laid out.
+// A finished set of trajectories as files: one NPY array whose first axis counts them, or a folder with train.h5,
+// valid.h5 and test.h5 as the published data sets of score-based data assimilation are laid out.
 
 #include <algorithm>
 #include <filesystem>
@@ -21,9 +21,10 @@ inline bool is_folder_target(const std::string& target) { return !target.empty()
 inline void check_target(const std::string& target) {
   if (is_folder_target(target)) {
 #ifndef KOLMO_HDF5
-    throw kolmo::ArgumentError("--output " + target +
-                               " asks for HDF5 files, and this program was built without HDF5; install it (Debian, Ubuntu: "
-                               "apt-get install libhdf5-dev) and build again, or give a FILE.npy");
+    throw kolmo::ArgumentError(
+        "--output " + target +
+        " asks for HDF5 files, and this program was built without HDF5; install it (Debian, Ubuntu: "
+        "apt-get install libhdf5-dev) and build again, or give a FILE.npy");
 #endif
     if (std::filesystem::exists(target) && !std::filesystem::is_directory(target))
       throw kolmo::IoError("cannot write " + target + ": it is a file");
@@ -63,8 +64,8 @@ void write_trajectories(const std::string& target, kolmo::index_t count, const s
   };
   const auto check = [&](kolmo::index_t i, const io::HostArray& one, const io::HostArray& first) {
     if (one.shape != first.shape || one.dtype != first.dtype)
-      throw kolmo::ShapeError("trajectory " + std::to_string(i) + " has shape " + io::shape_text(one.shape) + ", others " +
-                              io::shape_text(first.shape) + ", or another precision");
+      throw kolmo::ShapeError("trajectory " + std::to_string(i) + " has shape " + io::shape_text(one.shape) +
+                              ", others " + io::shape_text(first.shape) + ", or another precision");
   };
   io::HostArray one = load(0);
   const io::HostArray first(one.dtype, one.shape);

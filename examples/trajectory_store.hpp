@@ -41,8 +41,9 @@ struct TrajectoryRecord {
     if (!settings || !first || !count || !axes || !std::holds_alternative<std::int64_t>(first->value) ||
         !std::holds_alternative<std::int64_t>(count->value) ||
         !std::holds_alternative<kolmo::io::JsonValue::Array>(axes->value))
-      throw kolmo::IoError(source + " is no record of a set of trajectories; expected the members settings, first, "
-                                    "trajectories and axes");
+      throw kolmo::IoError(source +
+                           " is no record of a set of trajectories; expected the members settings, first, "
+                           "trajectories and axes");
     record.settings = *settings;
     record.first = std::get<std::int64_t>(first->value);
     record.count = std::get<std::int64_t>(count->value);
@@ -75,7 +76,8 @@ inline std::string difference(const kolmo::io::JsonValue& there, const kolmo::io
     for (const auto& [name, ignored] : std::get<Object>(side->value)) {
       const auto* a = there.find(name);
       const auto* b = here.find(name);
-      if (a == nullptr || b == nullptr || !(*a == *b)) return name + " is " + shown(a) + " there and " + shown(b) + " here";
+      if (a == nullptr || b == nullptr || !(*a == *b))
+        return name + " is " + shown(a) + " there and " + shown(b) + " here";
     }
   }
   return "";

@@ -49,7 +49,8 @@ TEST_CASE("a trajectory depends on the seed and its index alone, not on the thre
   REQUIRE(simulate(small + "--trajectories 2 --first 2 --output part.npy").code == 0);
   REQUIRE(simulate(small + "--trajectories 4 --seed 1 --output other.npy").code == 0);
   CHECK(simulate.read("one.npy") == simulate.read("three.npy"));
-  const auto all = floats(simulate, "one.npy"), part = floats(simulate, "part.npy"), other = floats(simulate, "other.npy");
+  const auto all = floats(simulate, "one.npy"), part = floats(simulate, "part.npy"),
+             other = floats(simulate, "other.npy");
   REQUIRE(part.size() * 2 == all.size());
   CHECK(std::equal(part.begin(), part.end(), all.begin() + static_cast<std::ptrdiff_t>(part.size())));
   CHECK(all != other);
@@ -57,10 +58,11 @@ TEST_CASE("a trajectory depends on the seed and its index alone, not on the thre
 
 TEST_CASE("a run that is killed goes on with the same bits and computes nothing twice") {
   const ProgramRuns simulate;
-  const std::string arguments = "--size 64 --coarsen 4 --steps 4 --discard 2 --trajectories 6 --threads 1 ";
+  const std::string arguments = "--size 128 --coarsen 8 --steps 5 --discard 2 --trajectories 6 --threads 1 ";
   REQUIRE(simulate(arguments + "--output whole.npy").code == 0);
   const std::string folder = (simulate.folder / "").string();
-  for (int round = 0; round < 50 && !simulate.has("x.npy"); ++round) {
+  int killed_at_work = 0;
+  for (int round = 0; round < 100 && !simulate.has("x.npy"); ++round) {
     const pid_t child = ::fork();
     REQUIRE(child >= 0);
     if (child == 0) {
@@ -69,11 +71,13 @@ TEST_CASE("a run that is killed goes on with the same bits and computes nothing 
       ::execl("/bin/sh", "sh", "-c", command.c_str(), static_cast<char*>(nullptr));
       ::_exit(127);
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(40 + 30 * round));
+    std::this_thread::sleep_for(std::chrono::milliseconds(40 + 10 * round));
     ::kill(child, SIGKILL);
     int status = 0;
     ::waitpid(child, &status, 0);
+    if (WIFSIGNALED(status) && simulate.has("x.npy.parts/settings.json")) ++killed_at_work;
   }
+  CHECK(killed_at_work > 0);
   const auto last = simulate(arguments + "--output x.npy");
   CAPTURE(last.err);
   REQUIRE(last.code == 0);
@@ -106,7 +110,8 @@ TEST_CASE("both schemes begin with a given field, and keep it where that is aske
     for (index_t j = 0; j < n; ++j) vorticity.push_back(std::cos(6.283185307179586 * static_cast<double>(j) / 16.0));
   for (index_t i = 0; i < n; ++i)
     for (index_t j = 0; j < n; ++j)
-      velocity[static_cast<std::size_t>(i * n + j)] = std::sin(6.283185307179586 * (static_cast<double>(j) + 0.5) / 16.0);
+      velocity[static_cast<std::size_t>(i * n + j)] =
+          std::sin(6.283185307179586 * (static_cast<double>(j) + 0.5) / 16.0);
   io::save_npy(simulate.folder / "w.npy", io::HostArray(vorticity, {n, n}));
   io::save_npy(simulate.folder / "u.npy", io::HostArray(velocity, {2, n, n}));
   const std::string common = "--size 16 --coarsen 1 --steps 1 --discard 0 --save initial --precision double ";
