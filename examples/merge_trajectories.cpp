@@ -86,7 +86,7 @@ int run(const Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app(
-      "Joins parts of a data set, each made by simulate_kolmogorov or simulate_lorenz with its own --first, into one "
+      "Joins parts of a data set, each made by simulate_kolmogorov with its own --first, into one "
       "file "
       "or into train.h5, valid.h5 and test.h5.");
   app.get_formatter()->column_width(34);
