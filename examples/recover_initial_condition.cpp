@@ -7,7 +7,7 @@
 // is that of the solver's adjoint; every transition keeps its first state alone.
 //
 // test: --size 24 --time 0.6 --observations 3 --iterations 8 --output r.npy --log r.csv --picture r.png
-// test: --size 32 --time 0.4 --observations 2 --cells 8 --noise 0.2 --reynolds 100 --iterations 5 --picture r.svg
+// test: --size 32 --time 0.4 --observations 2 --cells 8 --noise 0.2 --reynolds 1000 --iterations 5 --picture r.svg
 
 #include <unistd.h>
 
@@ -47,8 +47,8 @@ using V = kolmo::Tensor<double, kolmo::Cpu>;
 using Solver = flow::Spectral<double>;
 
 struct Arguments {
-  index_t size = 64, observations = 10, cells = 16, iterations = 60;
-  double time = 2, noise = 0.1, reynolds = 1000, drag = 0.1, spin_up = 4;
+  index_t size = 64, observations = 10, cells = 16, iterations = 100;
+  double time = 2, noise = 0.1, reynolds = 200, drag = 0.1, spin_up = 4;
   std::uint64_t seed = 0;
   std::string output, log, picture;
 };
@@ -335,7 +335,7 @@ int main(int argc, char** argv) {
   app.add_option("--noise", arguments.noise, "standard deviation of the observations' noise; 0.1 by default")
       ->check(CLI::Range(1e-8, 100.0))
       ->option_text("S");
-  app.add_option("--reynolds", arguments.reynolds, "1/viscosity; 1000 by default")
+  app.add_option("--reynolds", arguments.reynolds, "1/viscosity; 200 by default")
       ->check(CLI::PositiveNumber)
       ->option_text("RE");
   app.add_option("--drag", arguments.drag, "rate of the linear drag; 0.1 by default")
@@ -344,7 +344,7 @@ int main(int argc, char** argv) {
   app.add_option("--spin-up", arguments.spin_up, "time that the true flow runs before the window; 4 by default")
       ->check(CLI::Range(0.0, 1000.0))
       ->option_text("T");
-  app.add_option("--iterations", arguments.iterations, "of L-BFGS at most; 60 by default")
+  app.add_option("--iterations", arguments.iterations, "of L-BFGS at most; 100 by default")
       ->check(CLI::Range(1, 100000))
       ->option_text("N");
   app.add_option("--seed", arguments.seed, "of the flow and the noise; 0 by default")->option_text("S");
