@@ -72,10 +72,8 @@ template <>
 struct Fftw<double> {
   using Plan = fftw_plan;
   static Plan make(Step step, int n0, int n1, double* x, double* y) {
-    if (step == Step::forward)
-      return fftw_plan_dft_r2c_2d(n0, n1, x, reinterpret_cast<fftw_complex*>(y), FFTW_MEASURE);
-    if (step == Step::inverse)
-      return fftw_plan_dft_c2r_2d(n0, n1, reinterpret_cast<fftw_complex*>(x), y, FFTW_MEASURE);
+    if (step == Step::forward) return fftw_plan_dft_r2c_2d(n0, n1, x, reinterpret_cast<fftw_complex*>(y), FFTW_MEASURE);
+    if (step == Step::inverse) return fftw_plan_dft_c2r_2d(n0, n1, reinterpret_cast<fftw_complex*>(x), y, FFTW_MEASURE);
     return fftw_plan_r2r_2d(n0, n1, x, y, FFTW_RODFT00, FFTW_RODFT00, FFTW_MEASURE);
   }
   static void run(Plan plan) { fftw_execute(plan); }
@@ -122,7 +120,8 @@ void run(benchmark::State& state, const Work& work, const Ours& ours, [[maybe_un
 
 template <class T>
 void add_field(index_t n0, index_t n1, index_t columns) {
-  const std::string name = std::to_string(n0) + "x" + std::to_string(n1) + "/" + std::to_string(columns) + "/" + name_of<T>;
+  const std::string name =
+      std::to_string(n0) + "x" + std::to_string(n1) + "/" + std::to_string(columns) + "/" + name_of<T>;
   const Work work{static_cast<double>(sizeof(T)) * static_cast<double>(n0 * (n1 + 2 * columns)), flops_of(n0, n1), 0};
   const index_t points = n0 * n1, modes = n0 * 2 * (n1 / 2 + 1);
   measure::add("forward/" + name, [=](benchmark::State& state) {
@@ -130,16 +129,16 @@ void add_field(index_t n0, index_t n1, index_t columns) {
     const auto x = sample<T>({n0, n1});
     auto y = sample<T>({n0, 2, columns});
     T* to = y.mutable_data();
-    run<T>(state, work, [&] { plan.template forward<Cpu>(1, x.data(), to); }, Step::forward, {n0, n1},
-           points, modes);
+    run<T>(
+        state, work, [&] { plan.template forward<Cpu>(1, x.data(), to); }, Step::forward, {n0, n1}, points, modes);
   });
   measure::add("inverse/" + name, [=](benchmark::State& state) {
     const kolmo::RealFft2<T> plan(n0, n1, columns);
     const auto y = sample<T>({n0, 2, columns});
     auto x = sample<T>({n0, n1});
     T* to = x.mutable_data();
-    run<T>(state, work, [&] { plan.template inverse<Cpu>(1, y.data(), to); }, Step::inverse, {n0, n1},
-           modes, points);
+    run<T>(
+        state, work, [&] { plan.template inverse<Cpu>(1, y.data(), to); }, Step::inverse, {n0, n1}, modes, points);
   });
 }
 
@@ -148,13 +147,14 @@ template <class T>
 void add_sines(index_t nx, index_t ny) {
   const index_t n0 = nx - 1, n1 = ny - 1;
   const Work work{2 * static_cast<double>(sizeof(T)) * static_cast<double>(n0 * n1), flops_of(nx, ny), 0};
-  measure::add("sines/" + std::to_string(n0) + "x" + std::to_string(n1) + "/" + name_of<T>, [=](benchmark::State& state) {
-    const kolmo::SineTransform2<T> plan(nx, ny);
-    auto x = sample<T>({n0, n1}), y = sample<T>({n0, n1});
-    T* to = y.mutable_data();
-    run<T>(state, work, [&] { plan.template apply<Cpu>(1, x.data(), to); }, Step::sine, {n0, n1}, n0 * n1,
-           n0 * n1);
-  });
+  measure::add(
+      "sines/" + std::to_string(n0) + "x" + std::to_string(n1) + "/" + name_of<T>, [=](benchmark::State& state) {
+        const kolmo::SineTransform2<T> plan(nx, ny);
+        auto x = sample<T>({n0, n1}), y = sample<T>({n0, n1});
+        T* to = y.mutable_data();
+        run<T>(
+            state, work, [&] { plan.template apply<Cpu>(1, x.data(), to); }, Step::sine, {n0, n1}, n0 * n1, n0 * n1);
+      });
 }
 
 template <class T>

@@ -1,6 +1,8 @@
 #pragma once
 // Vectors that hold one line of a transform per lane, and the transposition that brings rows into lanes.
 
+#include <utility>
+
 #include <kolmo/backend/gemm_blocks.hpp>
 
 namespace kolmo::detail {
@@ -34,8 +36,8 @@ template <>
 struct FftShuffle<4> {
   template <int s, class V>
   static KOLMO_INLINE void exchange(V& a, V& b) {
-    const V upper = __builtin_shufflevector(a, b, fft_upper(s, 4, 0), fft_upper(s, 4, 1), fft_upper(s, 4, 2),
-                                            fft_upper(s, 4, 3));
+    const V upper =
+        __builtin_shufflevector(a, b, fft_upper(s, 4, 0), fft_upper(s, 4, 1), fft_upper(s, 4, 2), fft_upper(s, 4, 3));
     b = __builtin_shufflevector(a, b, fft_lower(s, 4, 0), fft_lower(s, 4, 1), fft_lower(s, 4, 2), fft_lower(s, 4, 3));
     a = upper;
   }
@@ -56,9 +58,9 @@ template <>
 struct FftShuffle<8> {
   template <int s, class V>
   static KOLMO_INLINE void exchange(V& a, V& b) {
-    const V upper = __builtin_shufflevector(a, b, fft_upper(s, 8, 0), fft_upper(s, 8, 1), fft_upper(s, 8, 2),
-                                            fft_upper(s, 8, 3), fft_upper(s, 8, 4), fft_upper(s, 8, 5),
-                                            fft_upper(s, 8, 6), fft_upper(s, 8, 7));
+    const V upper =
+        __builtin_shufflevector(a, b, fft_upper(s, 8, 0), fft_upper(s, 8, 1), fft_upper(s, 8, 2), fft_upper(s, 8, 3),
+                                fft_upper(s, 8, 4), fft_upper(s, 8, 5), fft_upper(s, 8, 6), fft_upper(s, 8, 7));
     b = __builtin_shufflevector(a, b, fft_lower(s, 8, 0), fft_lower(s, 8, 1), fft_lower(s, 8, 2), fft_lower(s, 8, 3),
                                 fft_lower(s, 8, 4), fft_lower(s, 8, 5), fft_lower(s, 8, 6), fft_lower(s, 8, 7));
     a = upper;
@@ -85,11 +87,11 @@ struct FftShuffle<16> {
         fft_upper(s, 16, 5), fft_upper(s, 16, 6), fft_upper(s, 16, 7), fft_upper(s, 16, 8), fft_upper(s, 16, 9),
         fft_upper(s, 16, 10), fft_upper(s, 16, 11), fft_upper(s, 16, 12), fft_upper(s, 16, 13), fft_upper(s, 16, 14),
         fft_upper(s, 16, 15));
-    b = __builtin_shufflevector(
-        a, b, fft_lower(s, 16, 0), fft_lower(s, 16, 1), fft_lower(s, 16, 2), fft_lower(s, 16, 3), fft_lower(s, 16, 4),
-        fft_lower(s, 16, 5), fft_lower(s, 16, 6), fft_lower(s, 16, 7), fft_lower(s, 16, 8), fft_lower(s, 16, 9),
-        fft_lower(s, 16, 10), fft_lower(s, 16, 11), fft_lower(s, 16, 12), fft_lower(s, 16, 13), fft_lower(s, 16, 14),
-        fft_lower(s, 16, 15));
+    b = __builtin_shufflevector(a, b, fft_lower(s, 16, 0), fft_lower(s, 16, 1), fft_lower(s, 16, 2),
+                                fft_lower(s, 16, 3), fft_lower(s, 16, 4), fft_lower(s, 16, 5), fft_lower(s, 16, 6),
+                                fft_lower(s, 16, 7), fft_lower(s, 16, 8), fft_lower(s, 16, 9), fft_lower(s, 16, 10),
+                                fft_lower(s, 16, 11), fft_lower(s, 16, 12), fft_lower(s, 16, 13), fft_lower(s, 16, 14),
+                                fft_lower(s, 16, 15));
     a = upper;
   }
   template <class Half>

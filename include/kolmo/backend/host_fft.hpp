@@ -151,7 +151,8 @@ class HostFieldFft {
     const index_t m = field_.columns, count = smaller<index_t>(width, m - block * width);
     const FftBuffer<V> buffer{blocks + block * block_step_};
     if (count == width)
-      field_.along_columns.template transform_to<V>(buffer, HostColumns<T, bytes, true>{y + block * width, 2 * m, m, 0});
+      field_.along_columns.template transform_to<V>(buffer,
+                                                    HostColumns<T, bytes, true>{y + block * width, 2 * m, m, 0});
     else
       field_.along_columns.template transform_to<V>(buffer,
                                                     HostColumns<T, bytes, false>{y + block * width, 2 * m, m, count});
@@ -162,8 +163,8 @@ class HostFieldFft {
     const FftBuffer<V> buffer{blocks + block * block_step_};
     T* from = const_cast<T*>(y) + block * width;
     if (count == width)
-      field_.along_columns.template transform_from<V>(
-          buffer, FftExchanged<HostColumns<T, bytes, true>>{{from, 2 * m, m, 0}});
+      field_.along_columns.template transform_from<V>(buffer,
+                                                      FftExchanged<HostColumns<T, bytes, true>>{{from, 2 * m, m, 0}});
     else
       field_.along_columns.template transform_from<V>(
           buffer, FftExchanged<HostColumns<T, bytes, false>>{{from, 2 * m, m, count}});
