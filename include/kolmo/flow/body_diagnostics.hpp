@@ -72,8 +72,9 @@ inline double mean_half_range(const std::vector<double>& t, const std::vector<do
 }  // namespace detail
 
 /// Statistics of the history from time `from` on, between the first and the last upward passage of the lift through its
-/// mean; cycles is 0, and the rest zero, where there are fewer than two passages. The Strouhal number is
-/// diameter/(speed period). Throws ArgumentError unless the columns have one length and times increase.
+/// mean; cycles is 0, and the rest zero, where there are fewer than two passages or the lift is but round-off. The
+/// Strouhal number is diameter/(speed period). Throws ArgumentError unless the columns have one length and times
+/// increase.
 inline SheddingStatistics shedding_statistics(const ForceHistory& history, double from, double diameter = 1,
                                               double speed = 1) {
   const std::vector<double>& t = history.time;
@@ -104,6 +105,8 @@ inline SheddingStatistics shedding_statistics(const ForceHistory& history, doubl
   result.lift_rms = std::sqrt(detail::polygon_integral(t, history.lift, begin, end, true, level) / length);
   result.drag_amplitude = detail::mean_half_range(t, history.drag, crossings);
   result.lift_amplitude = detail::mean_half_range(t, history.lift, crossings);
+  // The lift of a symmetric wake is round-off, which has passages but no frequency.
+  if (result.lift_amplitude <= 1e-9 * std::abs(result.mean_drag)) return {};
   return result;
 }
 

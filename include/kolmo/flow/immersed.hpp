@@ -30,6 +30,13 @@ class Immersed {
   explicit Immersed(ImmersedOptions options, std::vector<Body> bodies = {})
       : system_(std::make_shared<const System>(std::move(options), std::move(bodies))) {}
 
+  /// The solver for a free stream at another angle, in radians; the force matrices are shared.
+  Immersed with_incidence(double angle) const {
+    Immersed result = *this;
+    result.system_ = std::make_shared<const System>(system_->with_incidence(angle));
+    return result;
+  }
+
   const ImmersedOptions& options() const { return system_->options(); }
   const ImmersedGrid& grid() const { return options().grid; }
   const std::vector<Body>& bodies() const { return system_->bodies(); }

@@ -90,6 +90,14 @@ class ImmersedSystem {
   double closest() const { return closest_; }
   double widest() const { return widest_; }
 
+  /// The same bodies in a free stream of another angle; the force matrices do not depend on it.
+  ImmersedSystem with_incidence(double angle) const {
+    ImmersedSystem result = *this;
+    result.options_.incidence = angle;
+    result.check_options();
+    return result;
+  }
+
   BaseFlow base_flow(double t) const {
     const double c = std::cos(options_.incidence), s = std::sin(options_.incidence), across = options_.pulse.at(t);
     BaseFlow base;
