@@ -223,6 +223,18 @@ TEST_CASE("priors and chains have the moments they are defined by") {
   CHECK(force == Approx(0.01 / (1 - 0.99 * 0.99)).epsilon(0.1));
 }
 
+TEST_CASE("the density of chains is differentiable in their states") {
+  const auto chains = simulate_chains<double>(Lorenz63{}, 2, {.burn_in = 50, .kept = 6, .key = Key{8}});
+  const auto density = [](const auto& x) { return sum(chain_log_density(Lorenz63{}, x, 0.025, 2)); };
+  const auto values = Numbers(9).vector(static_cast<std::size_t>(chains.size()));
+  const Plain direction = Plain::from(std::span<const double>(values), chains.shape());
+  const double forward = jvp(density, chains, direction).tangent.item();
+  CHECK(forward == Approx(dot(grad(density, chains), direction).item()).epsilon(1e-12));
+  const double h = 1e-6;
+  const double difference = (density(chains + direction * h) - density(chains - direction * h)).item() / (2 * h);
+  CHECK(forward == Approx(difference).epsilon(1e-7));
+}
+
 TEST_CASE("the data set is stored normalised and split 819, 102, 103") {
   const auto chains = simulate_chains<float>(Lorenz63{}, 64, {.burn_in = 256, .kept = 64});
   const auto stored = Lorenz63{}.normalised(chains);

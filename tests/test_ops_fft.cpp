@@ -98,8 +98,9 @@ Result sine_lines(const Input& x) {
   Result y{x.shape, std::vector<double>(x.values.size())};
   for (index_t i = 0; i < x.shape.size(); ++i)
     for (index_t j = 0; j < count; ++j)
-      y.values[index(i)] += 2 * x.values[index(i / count * count + j)] *
-                            std::sin(pi * static_cast<double>((j + 1) * (i % count + 1) % (2 * n)) / static_cast<double>(n));
+      y.values[index(i)] +=
+          2 * x.values[index(i / count * count + j)] *
+          std::sin(pi * static_cast<double>((j + 1) * (i % count + 1) % (2 * n)) / static_cast<double>(n));
   return y;
 }
 
@@ -119,64 +120,74 @@ double distance(const Plain& a, const Plain& b) {
 
 TEST_CASE("fft and ifft are their definition and each other's adjoint up to the scale") {
   const Input x = random_input({2, 3, 2, 6}, 1);
-  expect_op("fft", [](const auto& a) { return fft(a); }, {x}, [](const Inputs& in) { return complex_lines(in[0], 1); },
-            {.bad = {{{Shape{4}}}, {{Shape{3, 4}}}, {{Shape{2, 0}}}}, .large = {{random_input({67, 2, 50}, 2)}}});
-  expect_op("ifft", [](const auto& a) { return ifft(a); }, {x}, [](const Inputs& in) { return complex_lines(in[0], -1); },
-            {.bad = {{{Shape{4}}}, {{Shape{3, 4}}}}, .large = {{random_input({67, 2, 7}, 2)}}});
+  expect_op(
+      "fft", [](const auto& a) { return fft(a); }, {x}, [](const Inputs& in) { return complex_lines(in[0], 1); },
+      {.bad = {{{Shape{4}}}, {{Shape{3, 4}}}, {{Shape{2, 0}}}}, .large = {{random_input({67, 2, 50}, 2)}}});
+  expect_op(
+      "ifft", [](const auto& a) { return ifft(a); }, {x}, [](const Inputs& in) { return complex_lines(in[0], -1); },
+      {.bad = {{{Shape{4}}}, {{Shape{3, 4}}}}, .large = {{random_input({67, 2, 7}, 2)}}});
 }
 
 TEST_CASE("fft2 and ifft2 are their definition") {
   const Input x = random_input({2, 4, 2, 6}, 3);
-  expect_op("fft2", [](const auto& a) { return fft2(a); }, {x}, [](const Inputs& in) { return complex_fields(in[0], 1); },
-            {.bad = {{{Shape{2, 4}}}, {{Shape{3, 3, 4}}}}, .large = {{random_input({3, 20, 2, 37}, 4)}}});
-  expect_op("ifft2", [](const auto& a) { return ifft2(a); }, {x},
-            [](const Inputs& in) { return complex_fields(in[0], -1); }, {.bad = {{{Shape{2, 4}}}}});
+  expect_op(
+      "fft2", [](const auto& a) { return fft2(a); }, {x}, [](const Inputs& in) { return complex_fields(in[0], 1); },
+      {.bad = {{{Shape{2, 4}}}, {{Shape{3, 3, 4}}}}, .large = {{random_input({3, 20, 2, 37}, 4)}}});
+  expect_op(
+      "ifft2", [](const auto& a) { return ifft2(a); }, {x}, [](const Inputs& in) { return complex_fields(in[0], -1); },
+      {.bad = {{{Shape{2, 4}}}}});
 }
 
 TEST_CASE("rfft and rfft2 are the first columns of the complex transform") {
   for (const index_t n : {7, 8})
     for (const index_t columns : {index_t{-1}, index_t{3}}) {
       const index_t m = columns < 0 ? n / 2 + 1 : columns;
-      expect_op("rfft", [&](const auto& a) { return rfft(a, columns); }, {random_input({3, n}, 5)},
-                [&](const Inputs& in) { return first_columns(complex_lines(with_zeros(in[0]), 1), m); },
-                {.bad = {{{Shape{}}}, {{Shape{3, 0}}}}});
-      expect_op("rfft2", [&](const auto& a) { return rfft2(a, columns); }, {random_input({2, 5, n}, 6)},
-                [&](const Inputs& in) { return first_columns(complex_fields(with_zeros(in[0]), 1), m); },
-                {.bad = {{{Shape{3}}}}, .large = {{random_input({3, 33, n}, 7)}}});
+      expect_op(
+          "rfft", [&](const auto& a) { return rfft(a, columns); }, {random_input({3, n}, 5)},
+          [&](const Inputs& in) { return first_columns(complex_lines(with_zeros(in[0]), 1), m); },
+          {.bad = {{{Shape{}}}, {{Shape{3, 0}}}}});
+      expect_op(
+          "rfft2", [&](const auto& a) { return rfft2(a, columns); }, {random_input({2, 5, n}, 6)},
+          [&](const Inputs& in) { return first_columns(complex_fields(with_zeros(in[0]), 1), m); },
+          {.bad = {{{Shape{3}}}}, .large = {{random_input({3, 33, n}, 7)}}});
     }
 }
 
 TEST_CASE("irfft and irfft2 sum the modes with their conjugates and ignore what a real signal cannot have") {
   for (const index_t n : {7, 8})
     for (const index_t m : {n / 2 + 1, index_t{3}}) {
-      expect_op("irfft", [&](const auto& a) { return irfft(a, n); }, {random_input({3, 2, m}, 8)},
-                [&](const Inputs& in) { return from_half(in[0], n); }, {.bad = {{{Shape{3}}}, {{Shape{3, m}}}}});
-      expect_op("irfft2", [&](const auto& a) { return irfft2(a, n); }, {random_input({2, 5, 2, m}, 9)},
-                [&](const Inputs& in) { return from_half_fields(in[0], n); },
-                {.bad = {{{Shape{2, m}}}}, .large = {{random_input({3, 33, 2, m}, 10)}}});
+      expect_op(
+          "irfft", [&](const auto& a) { return irfft(a, n); }, {random_input({3, 2, m}, 8)},
+          [&](const Inputs& in) { return from_half(in[0], n); }, {.bad = {{{Shape{3}}}, {{Shape{3, m}}}}});
+      expect_op(
+          "irfft2", [&](const auto& a) { return irfft2(a, n); }, {random_input({2, 5, 2, m}, 9)},
+          [&](const Inputs& in) { return from_half_fields(in[0], n); },
+          {.bad = {{{Shape{2, m}}}}, .large = {{random_input({3, 33, 2, m}, 10)}}});
     }
 }
 
 TEST_CASE("dst1 and dst1_2d are sine sums and their own adjoints") {
-  expect_op("dst1", [](const auto& a) { return dst1(a); }, {random_input({3, 7}, 11)},
-            [](const Inputs& in) { return sine_lines(in[0]); }, {.bad = {{{Shape{}}}, {{Shape{2, 0}}}}});
-  expect_op("dst1_2d", [](const auto& a) { return dst1_2d(a); }, {random_input({2, 4, 5}, 12)},
-            [](const Inputs& in) {
-              const Result rows = sine_lines(in[0]);
-              // Both axes are the same sum: transpose, transform, transpose.
-              const auto transposed = [](const Result& x) {
-                Result y = x;
-                const index_t a = x.shape[-2], b = x.shape[-1];
-                y.shape[-2] = b;
-                y.shape[-1] = a;
-                for (index_t i = 0; i < x.shape.size(); ++i)
-                  y.values[index(i / (a * b) * a * b + i % b * a + i / b % a)] = x.values[index(i)];
-                return y;
-              };
-              const Result turned_rows = transposed(rows);
-              return transposed(sine_lines({turned_rows.shape, turned_rows.values}));
-            },
-            {.bad = {{{Shape{3}}}}, .large = {{random_input({2, 39, 40}, 13)}}});
+  expect_op(
+      "dst1", [](const auto& a) { return dst1(a); }, {random_input({3, 7}, 11)},
+      [](const Inputs& in) { return sine_lines(in[0]); }, {.bad = {{{Shape{}}}, {{Shape{2, 0}}}}});
+  expect_op(
+      "dst1_2d", [](const auto& a) { return dst1_2d(a); }, {random_input({2, 4, 5}, 12)},
+      [](const Inputs& in) {
+        const Result rows = sine_lines(in[0]);
+        // Both axes are the same sum: transpose, transform, transpose.
+        const auto transposed = [](const Result& x) {
+          Result y = x;
+          const index_t a = x.shape[-2], b = x.shape[-1];
+          y.shape[-2] = b;
+          y.shape[-1] = a;
+          for (index_t i = 0; i < x.shape.size(); ++i)
+            y.values[index(i / (a * b) * a * b + i % b * a + i / b % a)] = x.values[index(i)];
+          return y;
+        };
+        const Result turned_rows = transposed(rows);
+        return transposed(sine_lines({turned_rows.shape, turned_rows.values}));
+      },
+      {.bad = {{{Shape{3}}}}, .large = {{random_input({2, 39, 40}, 13)}}});
 }
 
 TEST_CASE("Lines of every length are their definition and come back") {
@@ -212,8 +223,7 @@ TEST_CASE("Shift theorem: a rotated signal has its spectrum times roots of unity
   const Input x = random_input({2, n}, 18);
   Input rotated = x;
   for (index_t part = 0; part < 2; ++part)
-    for (index_t j = 0; j < n; ++j)
-      rotated.values[index(part * n + (j + shift) % n)] = x.values[index(part * n + j)];
+    for (index_t j = 0; j < n; ++j) rotated.values[index(part * n + (j + shift) % n)] = x.values[index(part * n + j)];
   const auto y = fft(tensor(x)).to_vector(), z = fft(tensor(rotated)).to_vector();
   for (index_t k = 0; k < n; ++k) {
     const double c = cosine(shift, k, n), s = sine(shift, k, n);

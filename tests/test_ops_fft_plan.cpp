@@ -111,7 +111,8 @@ void check_field(index_t n0, index_t n1, index_t columns, index_t batch) {
   plan.template inverse<B>(batch, gy.data(), back.mutable_data(), T(0.5));
   auto gradient = Tensor<T, B>::uninitialized(y.shape());
   plan.template inverse_adjoint<B>(batch, x.data(), gradient.mutable_data(), T(0.5));
-  CHECK(std::abs(dot(back.to_vector(), x.to_vector()) - dot(gy.to_vector(), gradient.to_vector())) < tolerance<T> * size);
+  CHECK(std::abs(dot(back.to_vector(), x.to_vector()) - dot(gy.to_vector(), gradient.to_vector())) <
+        tolerance<T> * size);
 }
 
 template <class T, class B>
@@ -130,7 +131,8 @@ void check_sines(index_t nx, index_t ny, index_t batch) {
     for (index_t i = 1; i < nx; ++i)
       for (index_t l = 1; l < ny; ++l)
         for (index_t j = 1; j < ny; ++j)
-          along[at(b, i, l)] += 2 * points[at(b, i, j)] * std::sin(pi * static_cast<double>(j * l % (2 * ny)) / static_cast<double>(ny));
+          along[at(b, i, l)] +=
+              2 * points[at(b, i, j)] * std::sin(pi * static_cast<double>(j * l % (2 * ny)) / static_cast<double>(ny));
     for (index_t k = 1; k < nx; ++k)
       for (index_t i = 1; i < nx; ++i) {
         const double s = std::sin(pi * static_cast<double>(i * k % (2 * nx)) / static_cast<double>(nx));
@@ -197,8 +199,8 @@ std::vector<std::vector<T>> all_transforms(index_t n0, index_t n1, index_t colum
 
 TEMPLATE_TEST_CASE("Transforms have the same bits for any number of threads and on a device", "", float, double) {
   const int before = threads::count();
-  for (const auto& [n0, n1, columns] : std::vector<std::tuple<index_t, index_t, index_t>>{
-           {64, 80, 30}, {31, 17, 9}, {120, 128, 65}, {7, 500, 251}}) {
+  for (const auto& [n0, n1, columns] :
+       std::vector<std::tuple<index_t, index_t, index_t>>{{64, 80, 30}, {31, 17, 9}, {120, 128, 65}, {7, 500, 251}}) {
     threads::set_count(1);
     const auto expected = all_transforms<TestType, Cpu>(n0, n1, columns);
     for (const int count : {2, 4}) {
@@ -212,7 +214,8 @@ TEMPLATE_TEST_CASE("Transforms have the same bits for any number of threads and 
 
 #if defined(KOLMO_FFTW)
 TEST_CASE("RealFft2 and SineTransform2 agree with FFTW on fields of solver size") {
-  for (const auto& [n0, n1] : std::vector<std::pair<index_t, index_t>>{{256, 256}, {200, 399}, {251, 120}, {49, 1024}}) {
+  for (const auto& [n0, n1] :
+       std::vector<std::pair<index_t, index_t>>{{256, 256}, {200, 399}, {251, 120}, {49, 1024}}) {
     INFO("n0 = " << n0 << ", n1 = " << n1);
     const index_t m = n1 / 2 + 1;
     const auto x = random_tensor<double, Cpu>({n0, n1}, 7);

@@ -36,9 +36,7 @@ struct RowsFft {
   KOLMO_HD index_t in_columns() const { return completes() ? columns : line.points; }
   KOLMO_HD index_t out_columns() const { return real_in && !real_out ? columns : line.points; }
   KOLMO_HD bool weighs() const { return !completes() && (scale != T(1) || interior != T(1)); }
-  KOLMO_HD T weight(index_t k) const {
-    return scale * (k == 0 || 2 * k == line.points || !real_in ? T(1) : interior);
-  }
+  KOLMO_HD T weight(index_t k) const { return scale * (k == 0 || 2 * k == line.points || !real_in ? T(1) : interior); }
 
   /// A half spectrum becomes a whole one, weighted; parts are exchanged. The imaginary parts of its ends are ignored.
   template <class V, class Buffer>
@@ -98,9 +96,9 @@ struct FftPair {
   }
 };
 
-/// Sine sums S_l = 2 sum_j x_j sin(pi j l / n), l = 1 ... n-1, of complex x by one transform of n points (Cooley, Lewis,
-/// Welch 1970): y_j = sin(pi j / n) (x_j + x_{n-j}) + (x_j - x_{n-j}) / 2 has even sums among its sines, and differences
-/// of odd sums among its cosines. With complex x two real lines are transformed at once.
+/// Sine sums S_l = 2 sum_j x_j sin(pi j l / n), l = 1 ... n-1, of complex x by one transform of n points (Cooley,
+/// Lewis, Welch 1970): y_j = sin(pi j / n) (x_j + x_{n-j}) + (x_j - x_{n-j}) / 2 has even sums among its sines, and
+/// differences of odd sums among its cosines. With complex x two real lines are transformed at once.
 template <class T>
 struct SineLine {
   FftLine<T> line;

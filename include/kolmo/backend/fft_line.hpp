@@ -232,8 +232,8 @@ template <class T>
 struct FftLine {
   static constexpr int most_stages = 40;
 
-  index_t points = 1;   // of the transform
-  index_t size = 1;     // of the buffer: `points`, or the length of the convolution
+  index_t points = 1;  // of the transform
+  index_t size = 1;    // of the buffer: `points`, or the length of the convolution
   int stage_count = 0;
   Array<FftStage, most_stages> stages{};
   const T* roots = nullptr;

@@ -21,7 +21,8 @@ inline void fft_root(index_t k, index_t n, long double& cosine, long double& sin
   if (left) k2 = n - k2;
   const bool steep = 4 * k2 > n;
   constexpr long double pi = 3.14159265358979323846264338327950288L;
-  const long double angle = pi * static_cast<long double>(steep ? n - 2 * k2 : k2) / static_cast<long double>(steep ? 2 * n : n);
+  const long double angle =
+      pi * static_cast<long double>(steep ? n - 2 * k2 : k2) / static_cast<long double>(steep ? 2 * n : n);
   cosine = steep ? std::sin(angle) : std::cos(angle);
   sine = steep ? std::cos(angle) : std::sin(angle);
   if (left) cosine = -cosine;
@@ -111,12 +112,16 @@ class FftTables {
     // A convolution comes back in natural order.
     position_.resize(static_cast<std::size_t>(line_.points));
     for (index_t place = 0; place < line_.points; ++place)
-      position_[static_cast<std::size_t>(size == line_.points ? wave_[static_cast<std::size_t>(place)] : place)] = place;
+      position_[static_cast<std::size_t>(size == line_.points ? wave_[static_cast<std::size_t>(place)] : place)] =
+          place;
   }
 
   void add_convolution() {
     const index_t n = line_.points, size = line_.size;
-    const auto square = [n](index_t j) { return static_cast<index_t>(static_cast<unsigned __int128>(j) * static_cast<unsigned __int128>(j) % static_cast<unsigned __int128>(2 * n)); };
+    const auto square = [n](index_t j) {
+      return static_cast<index_t>(static_cast<unsigned __int128>(j) * static_cast<unsigned __int128>(j) %
+                                  static_cast<unsigned __int128>(2 * n));
+    };
     for (index_t j = 0; j < n; ++j) push_root(chirp_, -square(j), 2 * n);
     std::vector<long double> kernel(static_cast<std::size_t>(2 * size), 0.0L);
     for (index_t j = 0; j < n; ++j) {
@@ -130,7 +135,8 @@ class FftTables {
     const std::vector<long double> spectrum = exact_transform(kernel);
     for (index_t place = 0; place < size; ++place)
       for (int part = 0; part < 2; ++part)
-        kernel_.push_back(static_cast<T>(spectrum[static_cast<std::size_t>(2 * wave_[static_cast<std::size_t>(place)] + part)]));
+        kernel_.push_back(
+            static_cast<T>(spectrum[static_cast<std::size_t>(2 * wave_[static_cast<std::size_t>(place)] + part)]));
   }
 
   /// The transform of complex x, parts alternating, prime factor by prime factor.

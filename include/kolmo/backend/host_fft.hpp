@@ -10,6 +10,7 @@ namespace kolmo::detail {
 template <class T, int bytes = fft_vector_bytes>
 class HostFieldFft {
   using Lanes = FftLanes<T, bytes>;
+  using Lane = std::make_integer_sequence<int, Lanes::width>;
   using Rows = HostRows<T, bytes>;
   using V = typename Lanes::Vector;
   static constexpr int width = Lanes::width;
@@ -85,9 +86,37 @@ class HostFieldFft {
     const V* z = buffer.data();
     for (index_t b = 0; b < column_blocks_; ++b) {
       V* target = blocks + b * block_step_;
-      separate<0>(z, b * width, pair, target);
-      separate<1>(z, b * width, pair, target);
+      if (is_plain(b * width) && pair.count == width) {
+        separate_plain<0>(z, b * width, pair, target, Lane{});
+        separate_plain<1>(z, b * width, pair, target, Lane{});
+      } else {
+        separate<0>(z, b * width, pair, target);
+        separate<1>(z, b * width, pair, target);
+      }
     }
+  }
+
+  /// Whether a block of columns is whole and of one weight.
+  bool is_plain(index_t k0) const {
+    return k0 > 0 && k0 + width <= field_.columns && 2 * (k0 + width - 1) < field_.points();
+  }
+
+  /// `separate` for such a block and as many pairs as there are lanes.
+  template <int part, int... j>
+  KOLMO_INLINE void separate_plain(const V* z, index_t k0, const Pairs& pair, V* target,
+                                   std::integer_sequence<int, j...>) const {
+    const index_t* up = field_.along_rows.position + k0;
+    const index_t* down = field_.along_rows.position + field_.points() - k0;
+    const T weight = field_.forward_weight(k0);
+    V sum[width], difference[width];
+    if constexpr (part == 0)
+      (FftPair::separate_real(weight, z[2 * up[j]], z[2 * down[-j]], sum[j], difference[j]), ...);
+    else
+      (FftPair::separate_imaginary(weight, z[2 * up[j] + 1], z[2 * down[-j] + 1], sum[j], difference[j]), ...);
+    Lanes::transpose(sum);
+    ((target[2 * (part == 0 ? pair.first[j] : pair.second[j])] = sum[j]), ...);
+    Lanes::transpose(difference);
+    ((target[2 * (part == 0 ? pair.second[j] : pair.first[j]) + 1] = difference[j]), ...);
   }
 
   /// Columns k0 ... of a block of spectra, from the real or the imaginary parts of packed lines.
@@ -122,7 +151,8 @@ class HostFieldFft {
     const index_t m = field_.columns, count = smaller<index_t>(width, m - block * width);
     const FftBuffer<V> buffer{blocks + block * block_step_};
     if (count == width)
-      field_.along_columns.template transform_to<V>(buffer, HostColumns<T, bytes, true>{y + block * width, 2 * m, m, 0});
+      field_.along_columns.template transform_to<V>(buffer,
+                                                    HostColumns<T, bytes, true>{y + block * width, 2 * m, m, 0});
     else
       field_.along_columns.template transform_to<V>(buffer,
                                                     HostColumns<T, bytes, false>{y + block * width, 2 * m, m, count});
@@ -133,8 +163,8 @@ class HostFieldFft {
     const FftBuffer<V> buffer{blocks + block * block_step_};
     T* from = const_cast<T*>(y) + block * width;
     if (count == width)
-      field_.along_columns.template transform_from<V>(
-          buffer, FftExchanged<HostColumns<T, bytes, true>>{{from, 2 * m, m, 0}});
+      field_.along_columns.template transform_from<V>(buffer,
+                                                      FftExchanged<HostColumns<T, bytes, true>>{{from, 2 * m, m, 0}});
     else
       field_.along_columns.template transform_from<V>(
           buffer, FftExchanged<HostColumns<T, bytes, false>>{{from, 2 * m, m, count}});
@@ -157,8 +187,13 @@ class HostFieldFft {
     for (index_t k = m; k <= n - m; ++k) z[2 * k] = z[2 * k + 1] = V{};
     for (index_t b = 0; b < column_blocks_; ++b) {
       const V* source = blocks + b * block_step_;
-      join<0>(source, b * width, first, second, z);
-      join<1>(source, b * width, first, second, z);
+      if (is_plain(b * width)) {
+        join_plain<0>(source, b * width, first, second, z, Lane{});
+        join_plain<1>(source, b * width, first, second, z, Lane{});
+      } else {
+        join<0>(source, b * width, first, second, z);
+        join<1>(source, b * width, first, second, z);
+      }
     }
     line.template transform<V>(FftBuffer<V>{z});
     T* row[width];
@@ -194,6 +229,22 @@ class HostFieldFft {
       else
         FftPair::join_imaginary(weight, one[j], other[j], *up, z[2 * (n - k)]);
     }
+  }
+
+  template <int part, int... j>
+  KOLMO_INLINE void join_plain(const V* source, index_t k0, const index_t (&first)[width],
+                               const index_t (&second)[width], V* z, std::integer_sequence<int, j...>) const {
+    V one[width], other[width];
+    ((one[j] = source[2 * (part == 0 ? first[j] : second[j]) + 1]), ...);
+    Lanes::transpose(one);
+    ((other[j] = source[2 * (part == 0 ? second[j] : first[j])]), ...);
+    Lanes::transpose(other);
+    const T weight = field_.inverse_weight(k0);
+    V *up = z + 2 * k0 + 1 - part, *down = z + 2 * (field_.points() - k0) + 1 - part;
+    if constexpr (part == 0)
+      (FftPair::join_real(weight, one[j], other[j], up[2 * j], down[-2 * j]), ...);
+    else
+      (FftPair::join_imaginary(weight, one[j], other[j], up[2 * j], down[-2 * j]), ...);
   }
 
   index_t line_end() const { return field_.along_columns.size; }

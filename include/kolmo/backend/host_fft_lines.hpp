@@ -78,8 +78,7 @@ struct HostRows {
  private:
   static KOLMO_INLINE void load_tile(const T* const (&row)[width], index_t i, V* buffer) {
     V v[width];
-    for (int r = 0; r < width; ++r) v[r] = Lanes::load(row[r] + i);
-    Lanes::transpose(v);
+    Lanes::load_transposed(row, i, v);
     for (int j = 0; j < width; ++j) buffer[2 * (i + j)] = v[j];
   }
   template <class Place>
@@ -87,10 +86,10 @@ struct HostRows {
                                       const Place& place) {
     V v[width];
     for (int j = 0; j < width; ++j) v[j] = buffer[2 * place(i + j)];
-    Lanes::transpose(v);
     if (count == width) {
-      for (int r = 0; r < width; ++r) Lanes::store(row[r] + i, v[r]);
+      Lanes::store_transposed(row, i, v);
     } else {
+      Lanes::transpose(v);
       for (int r = 0; r < count; ++r) Lanes::store(row[r] + i, v[r]);
     }
   }

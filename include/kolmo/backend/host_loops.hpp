@@ -106,7 +106,11 @@ struct HostLoops {
   /// See backend/parts.hpp.
   template <class F>
   static void for_each_part(index_t batch, const F& f) {
-    threads::parallel_for(batch, [&](index_t item) { f(item, index_t{1}); });
+    // Waking threads for the short loops of a single item costs more than they gain.
+    if (batch == 1)
+      threads::serially([&] { f(index_t{0}, index_t{1}); });
+    else
+      threads::parallel_for(batch, [&](index_t item) { f(item, index_t{1}); });
   }
 
   template <class Load, class Combine, class Accumulator, class Store>

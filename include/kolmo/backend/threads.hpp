@@ -62,6 +62,18 @@ class Pool {
     if (error_) std::rethrow_exception(error_);
   }
 
+  /// Calls f(); parallel loops inside run serially on this thread.
+  template <class F>
+  static void serially(const F& f) {
+    struct Inside {
+      bool before = inside_;
+      Inside() { inside_ = true; }
+      ~Inside() { inside_ = before; }
+    };
+    const Inside scope;
+    f();
+  }
+
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
@@ -164,6 +176,12 @@ inline void set_count(int count) {
 template <class F>
 void parallel_for(index_t tiles, const F& f) {
   detail::Pool::instance().parallel_for(tiles, &detail::run_tile<F>, &f);
+}
+
+/// Calls f() as if it were a tile: parallel loops inside run serially on this thread.
+template <class F>
+void serially(const F& f) {
+  detail::Pool::serially(f);
 }
 
 /// The same for tiles that each run operations of backend B. A backend whose current stream belongs to a thread

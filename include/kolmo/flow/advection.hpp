@@ -109,9 +109,10 @@ struct AdvectFields {
     v_y[-1] = v_y[grid.n - 1];
   }
 
-  KOLMO_HD KOLMO_INLINE void update_row(index_t item, index_t i, const S* u, const S* v, const S* u_x,
-                                        const S* u_x_before, const S* u_y, const S* v_x, const S* v_x_before,
-                                        const S* v_y) const {
+  /// A call of its own: inlined, its last values serve the code after it, and clang does not vectorise the loop.
+  KOLMO_HD KOLMO_NOINLINE void update_row(index_t item, index_t i, const S* u, const S* v, const S* u_x,
+                                          const S* u_x_before, const S* u_y, const S* v_x, const S* v_x_before,
+                                          const S* v_y) const {
     const index_t before = grid.wrapped(i - 1), here = grid.at(i), next = grid.wrapped(i + 1);
     const S *u_before = u + before, *u_here = u + here, *u_next = u + next;
     const S *v_before = v + before, *v_here = v + here, *v_next = v + next;
@@ -129,7 +130,6 @@ struct AdvectFields {
       u_new[j] = (u_here[j] * keep + u_around * diffusion) + (forcing[j] - u_flux);
       v_new[j] = (v_here[j] * keep + v_around * diffusion) - v_flux;
     }
-    v_new[-1] = v_new[grid.n - 1];
   }
 
   KOLMO_HD KOLMO_INLINE void divergence_row(index_t item, index_t i) const {
@@ -137,8 +137,9 @@ struct AdvectFields {
             *u = y + item * 2 * grid.field() + grid.at(i);
     const S* v = u + grid.field();
     S* target = divergence + (item * grid.n + i) * grid.n;
+    target[0] = (u[0] - u_before[0]) + (v[0] - v[grid.n - 1]);
     KOLMO_INDEPENDENT
-    for (index_t j = 0; j < grid.n; ++j) target[j] = (u[j] - u_before[j]) + (v[j] - v[j - 1]);
+    for (index_t j = 1; j < grid.n; ++j) target[j] = (u[j] - u_before[j]) + (v[j] - v[j - 1]);
   }
 };
 
@@ -173,8 +174,8 @@ struct AdvectCells {
   }
 };
 
-/// y = x + change in one explicit step and the divergence of y times h; y is padded, but with copies of v's last column
-/// only. With `divergence` null y is the change alone.
+/// y = x + change in one explicit step and the divergence of y times h; y is padded, with open rows. With `divergence`
+/// null y is the change alone.
 template <class B, class T, class S>
 void advect(const PaddedGrid& grid, index_t batch, const StepConstants<T>& constants, const S* x, S* y, S* divergence,
             S* work) {

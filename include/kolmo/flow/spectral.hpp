@@ -11,6 +11,7 @@
 // Everything takes tensors, jets and variables: `jvp` is the linearised flow, `vjp` the adjoint one.
 
 #include <kolmo/ad/transforms.hpp>
+#include <kolmo/backend/cpu.hpp>
 #include <kolmo/flow/spectral_core.hpp>
 #include <kolmo/ops/strided.hpp>
 
@@ -52,7 +53,7 @@ struct SpectralLinear {
 }  // namespace detail
 
 /// `Form` is how the nonlinear term is written: Basdevant, FluxForm or AdvectiveForm (flow/spectral_terms.hpp).
-template <class T, class B, class Form = Basdevant>
+template <class T, class B = Cpu, class Form = Basdevant>
 class Spectral {
  public:
   using V = Tensor<T, B>;

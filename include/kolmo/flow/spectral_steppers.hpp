@@ -73,12 +73,12 @@ struct IntegratingFactorSteps {
   KOLMO_HD Row row(index_t kx) const { return {half_x[kx], half_y, dt}; }
   KOLMO_HD int stages() const { return 4; }
 
-  static constexpr RegisterUse use(int stage) {
+  KOLMO_HD static constexpr RegisterUse use(int stage) {
     if (stage == 0) return {.read_w = true, .write_a = true};
     if (stage == 3) return {.read_a = true};
     return {.read_w = true, .read_a = true, .write_a = true};
   }
-  static constexpr RegisterUse pull_use(int stage) {
+  KOLMO_HD static constexpr RegisterUse pull_use(int stage) {
     if (stage == 3) return {.write_a = true};
     if (stage == 2) return {.read_a = true, .write_w = true};
     return {.read_w = true, .read_a = true, .write_w = true};
@@ -139,13 +139,13 @@ struct ExponentialSteps {
   }
   KOLMO_HD int stages() const { return 4; }
 
-  static constexpr RegisterUse use(int stage) {
+  KOLMO_HD static constexpr RegisterUse use(int stage) {
     if (stage == 0) return {.read_w = true, .write_a = true, .write_b = true};
     if (stage == 1) return {.read_w = true, .read_a = true, .write_a = true};
     if (stage == 2) return {.read_a = true, .read_b = true, .write_a = true};
     return {.read_a = true};
   }
-  static constexpr RegisterUse pull_use(int stage) {
+  KOLMO_HD static constexpr RegisterUse pull_use(int stage) {
     if (stage == 3) return {.write_a = true};
     if (stage == 2) return {.read_a = true, .write_b = true};
     if (stage == 1) return {.read_a = true, .write_w = true};
@@ -209,11 +209,11 @@ struct LowStorageSteps {
   KOLMO_HD Row row(index_t kx) const { return {damping_x[kx], damping_y}; }
   KOLMO_HD int stages() const { return count; }
 
-  static constexpr RegisterUse use(int stage) {
+  KOLMO_HD static constexpr RegisterUse use(int stage) {
     return {.read_w = true, .read_a = stage > 0, .write_w = true, .write_a = true};
   }
   // The last stage of a step starts from zero cotangents of the registers.
-  static constexpr RegisterUse pull_use(int) {
+  KOLMO_HD static constexpr RegisterUse pull_use(int) {
     return {.read_w = true, .read_a = true, .write_w = true, .write_a = true};
   }
 
@@ -257,11 +257,11 @@ struct HeunSteps {
   KOLMO_HD Row row(index_t kx) const { return {damping_x[kx], damping_y, T(0.5) * dt}; }
   KOLMO_HD int stages() const { return 2; }
 
-  static constexpr RegisterUse use(int stage) {
+  KOLMO_HD static constexpr RegisterUse use(int stage) {
     if (stage == 0) return {.read_w = true, .write_a = true};
     return {.read_a = true};
   }
-  static constexpr RegisterUse pull_use(int stage) {
+  KOLMO_HD static constexpr RegisterUse pull_use(int stage) {
     if (stage == 1) return {.write_a = true};
     return {.read_a = true, .write_w = true};
   }

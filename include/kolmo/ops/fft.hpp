@@ -46,8 +46,8 @@ inline void expect_lines(const char* name, const Shape& shape, int rank, const c
 inline void expect_complex(const char* name, const Shape& shape, int rank, const char* expected) {
   expect_lines(name, shape, rank, expected);
   if (shape[-2] != 2)
-    throw ShapeError(std::string(name) + ": expected " + expected + " with 2 as the real and imaginary part, given shape " +
-                     shape.to_string());
+    throw ShapeError(std::string(name) + ": expected " + expected +
+                     " with 2 as the real and imaginary part, given shape " + shape.to_string());
 }
 
 }  // namespace detail
@@ -93,7 +93,8 @@ auto rfft(const X& x, index_t columns = -1) {
 }
 
 /// Real data [..., n] from the half spectrum [..., 2, m]; n = 2 (m - 1) unless given. Imaginary parts that a real
-/// signal cannot have are ignored. Throws ShapeError as fft, ArgumentError when n points have fewer than m wave numbers.
+/// signal cannot have are ignored. Throws ShapeError as fft, ArgumentError when n points have fewer than m wave
+/// numbers.
 template <TensorLike X>
 auto irfft(const X& x, index_t n = -1) {
   detail::expect_complex("irfft", x.shape(), 2, "[..., 2, m]");
@@ -125,8 +126,9 @@ auto irfft2(const X& x, index_t n1 = -1) {
                                  detail::RealFields{FieldStep::inverse_adjoint, n1, m, scale}, x);
 }
 
-/// The sine transform of type I over the last axis of [..., n - 1]: y_k = 2 sum_j x_j sin(pi j k / n), j, k = 1 ... n-1.
-/// Its own inverse up to 1 / (2n), and its own adjoint. Throws ShapeError for a scalar or an axis without elements.
+/// The sine transform of type I over the last axis of [..., n - 1]: y_k = 2 sum_j x_j sin(pi j k / n), j, k = 1 ...
+/// n-1. Its own inverse up to 1 / (2n), and its own adjoint. Throws ShapeError for a scalar or an axis without
+/// elements.
 template <TensorLike X>
 auto dst1(const X& x) {
   detail::expect_lines("dst1", x.shape(), 1, "[..., n - 1]");
@@ -171,7 +173,8 @@ inline std::vector<double> fft_frequencies(index_t n, double spacing = 1) {
                         std::to_string(n) + " and " + std::to_string(spacing));
   std::vector<double> result(static_cast<std::size_t>(n));
   for (index_t k = 0; k < n; ++k)
-    result[static_cast<std::size_t>(k)] = static_cast<double>(2 * k < n ? k : k - n) / (static_cast<double>(n) * spacing);
+    result[static_cast<std::size_t>(k)] =
+        static_cast<double>(2 * k < n ? k : k - n) / (static_cast<double>(n) * spacing);
   return result;
 }
 

@@ -244,7 +244,7 @@ struct SinePairs {
   T* y;
   T* memory;
   index_t items;
-  index_t count;             // lines of a field
+  index_t count;              // lines of a field
   index_t field, line, step;  // distances of fields, of lines, and of points of a line
   KOLMO_HD void operator()(index_t item) const {
     const index_t half = divide_up(count, 2), n = sine.line.points, p = item % half;
@@ -276,8 +276,8 @@ void field_inverse(const FieldFft<T>& field, index_t batch, const T* y, T* x) {
       Shape{larger(2 * pairs * field.along_rows.size, 2 * columns * field.along_columns.size)});
   auto spectra = Tensor<T, B>::uninitialized(Shape{batch, field.rows(), 2, field.columns});
   T* const z = memory.mutable_data();
-  for_each_item<B>(columns, ComplexColumns<T, true>{field.along_columns, field.columns, y,
-                                                          spectra.mutable_data(), z, columns});
+  for_each_item<B>(columns,
+                   ComplexColumns<T, true>{field.along_columns, field.columns, y, spectra.mutable_data(), z, columns});
   for_each_item<B>(pairs, FieldInverseRows<T>{field, spectra.data(), x, z, pairs});
 }
 
@@ -291,8 +291,8 @@ void field_sine(const FieldSine<T>& field, index_t batch, const T* x, T* y) {
   T* const z = memory.mutable_data();
   for_each_item<B>(row_pairs, SinePairs<T>{field.along_rows, T(1), x, sums.mutable_data(), z, row_pairs, rows,
                                            rows * columns, columns, 1});
-  for_each_item<B>(column_pairs, SinePairs<T>{field.along_columns, field.scale, sums.data(), y, z, column_pairs, columns,
-                                              rows * columns, 1, columns});
+  for_each_item<B>(column_pairs, SinePairs<T>{field.along_columns, field.scale, sums.data(), y, z, column_pairs,
+                                              columns, rows * columns, 1, columns});
 }
 
 template <class B, class T>
@@ -304,8 +304,8 @@ void rows_fft(const RowsFft<T>& f, index_t rows, const T* x, T* y) {
 template <class B, class T>
 void rows_sine(const SineLine<T>& f, T scale, index_t rows, const T* x, T* y) {
   auto memory = Tensor<T, B>::uninitialized(Shape{2 * rows * f.line.size});
-  for_each_item<B>(rows,
-                   SinePairs<T>{f, scale, x, y, memory.mutable_data(), rows, 1, f.line.points - 1, f.line.points - 1, 1});
+  for_each_item<B>(
+      rows, SinePairs<T>{f, scale, x, y, memory.mutable_data(), rows, 1, f.line.points - 1, f.line.points - 1, 1});
 }
 
 template <class B, class T>
@@ -350,7 +350,8 @@ void by_components(index_t batch, index_t in, index_t out, const S* x, S* y, con
     constexpr index_t components = sizeof(S) / sizeof(T);
     auto parts = Tensor<T, B>::uninitialized(Shape{components, batch * in});
     auto results = Tensor<T, B>::uninitialized(Shape{components, batch * out});
-    B::for_each(batch * in, SplitComponents<T>{reinterpret_cast<const T*>(x), parts.mutable_data(), batch * in, components});
+    B::for_each(batch * in,
+                SplitComponents<T>{reinterpret_cast<const T*>(x), parts.mutable_data(), batch * in, components});
     transform(components * batch, parts.data(), results.mutable_data());
     B::for_each(batch * out, JoinComponents<T>{results.data(), reinterpret_cast<T*>(y), batch * out, components});
   }

@@ -93,7 +93,8 @@ V transform_items(const V& x, int rank, const Shape& item, const F& transform) {
   using S = typename V::Scalar;
   using T = RealPartOf<S>;
   using B = typename V::Backend;
-  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>, "transforms need float, double or duals of these");
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>,
+                "transforms need float, double or duals of these");
   Shape shape;
   index_t batch = 1;
   for (int i = 0; i < x.rank() - rank; ++i) {
@@ -140,7 +141,7 @@ struct RealLines {
     using T = RealPartOf<typename V::Scalar>;
     using B = typename V::Backend;
     const auto plan = plan_for<LinePlan<T>>(n);
-    const RowsFft<T> f{plan.template line<B>(), inverse,         !inverse, inverse, m, static_cast<T>(scale),
+    const RowsFft<T> f{plan.template line<B>(), inverse, !inverse, inverse, m, static_cast<T>(scale),
                        static_cast<T>(interior)};
     return transform_items(x, inverse ? 2 : 1, inverse ? Shape{n} : Shape{2, m},
                            [&f](index_t rows, const T* from, T* to) { ComplexLines::run<B>(f, rows, from, to); });
@@ -227,9 +228,8 @@ struct SineFields {
     using B = typename V::Backend;
     const index_t rows = x.shape()[-2], columns = x.shape()[-1];
     const auto plan = plan_for<SineFieldPlan<T>>(rows + 1, columns + 1);
-    return transform_items(x, 2, Shape{rows, columns}, [&plan](index_t batch, const T* from, T* to) {
-      plan.template apply<B>(batch, from, to);
-    });
+    return transform_items(x, 2, Shape{rows, columns},
+                           [&plan](index_t batch, const T* from, T* to) { plan.template apply<B>(batch, from, to); });
   }
 };
 

@@ -20,8 +20,7 @@ class RealFft2 {
  public:
   /// `columns` is the number of wave numbers ky kept; all n1/2 + 1 unless given.
   /// Throws ArgumentError unless n0, n1 >= 1 and 1 <= columns <= n1/2 + 1.
-  explicit RealFft2(index_t n0, index_t n1, index_t columns = -1)
-      : columns_(columns == -1 ? n1 / 2 + 1 : columns) {
+  explicit RealFft2(index_t n0, index_t n1, index_t columns = -1) : columns_(columns == -1 ? n1 / 2 + 1 : columns) {
     if (n0 < 1 || n1 < 1)
       throw ArgumentError("RealFft2: the extents must be at least 1, given " + std::to_string(n0) + " and " +
                           std::to_string(n1));
