@@ -265,3 +265,23 @@ TEST_CASE("Plans refuse extents and columns that do not exist") {
   CHECK_THROWS_AS(RealFft2<double>(4, 8, 0), ArgumentError);
   CHECK_THROWS_AS(SineTransform2<double>(1, 4), ArgumentError);
 }
+
+TEMPLATE_TEST_CASE("a part of a sine transform is that of the whole", "", float, double) {
+  using T = TestType;
+  for (const auto& [nx, ny] : {std::pair<index_t, index_t>{40, 30}, {61, 100}, {3, 2}}) {
+    const SineTransform2<T> plan(nx, ny);
+    const index_t rows = nx - 1, columns = ny - 1;
+    const typename SineTransform2<T>::Part part{rows / 4, rows / 2 + 1, columns / 3, columns / 2 + 1};
+    std::vector<T> x(static_cast<std::size_t>(rows * columns), T(0)), whole(x), some(x);
+    for (index_t i = part.row_begin; i < part.row_end; ++i)
+      for (index_t j = 0; j < columns; ++j)
+        x[static_cast<std::size_t>(i * columns + j)] = static_cast<T>((7 * i + 13 * j) % 11 - 5);
+    plan.template apply<Cpu>(1, x.data(), whole.data(), T(0.5));
+    plan.template apply_part<Cpu>(1, x.data(), some.data(), part, T(0.5));
+    for (index_t i = 0; i < rows; ++i)
+      for (index_t j = part.column_begin; j < part.column_end; ++j) {
+        const auto at = static_cast<std::size_t>(i * columns + j);
+        REQUIRE(some[at] == whole[at]);
+      }
+  }
+}

@@ -149,6 +149,9 @@ struct FieldSine {
   SineLine<T> along_rows;     // ny
   SineLine<T> along_columns;  // nx
   T scale = T(1);
+  // Inputs are zero outside of these rows, and outputs wanted only in these columns.
+  index_t row_begin = 0, row_end = index_t{1} << 60;
+  index_t column_begin = 0, column_end = index_t{1} << 60;
 
   KOLMO_HD index_t rows() const { return along_columns.line.points - 1; }
   KOLMO_HD index_t columns() const { return along_rows.line.points - 1; }

@@ -287,8 +287,16 @@ class HostFieldSine {
       const HostScratch<V> blocks(f.block_step_ * f.column_blocks_);
       const T* from = x + b * field.rows() * field.columns();
       T* to = y + b * field.rows() * field.columns();
-      threads::parallel_for(f.row_blocks_, [&](index_t block) { f.transform_rows(block, from, blocks.data()); });
-      threads::parallel_for(f.column_blocks_, [&](index_t block) { f.transform_columns(block, blocks.data(), to); });
+      threads::parallel_for(f.row_blocks_, [&](index_t block) {
+        if (meets(block, f.half_rows_, field.row_begin, field.row_end))
+          f.transform_rows(block, from, blocks.data());
+        else
+          f.clear_rows(block, blocks.data());
+      });
+      threads::parallel_for(f.column_blocks_, [&](index_t block) {
+        if (meets(block, f.half_columns_, field.column_begin, field.column_end))
+          f.transform_columns(block, blocks.data(), to);
+      });
     });
   }
 
@@ -300,6 +308,20 @@ class HostFieldSine {
         row_blocks_(divide_up(half_rows_, width)),
         column_blocks_(divide_up(half_columns_, width)),
         block_step_(2 * field.along_columns.line.size) {}
+
+  /// Whether a block of lines, in pairs p and p + half, has one of [begin, end).
+  static bool meets(index_t block, index_t half, index_t begin, index_t end) {
+    const index_t first = block * width, last = smaller(first + width, half);
+    return (first < end && begin < last) || (first + half < end && begin < last + half);
+  }
+
+  void clear_rows(index_t block, V* blocks) const {
+    const index_t first = block * width, last = smaller(first + width, half_rows_);
+    for (index_t part = 0; part < 2; ++part)
+      for (index_t row = first + part * half_rows_; row < smaller(last + part * half_rows_, field_.rows()); ++row)
+        for (index_t b = 0; b < column_blocks_; ++b)
+          for (index_t h = 0; h < 2; ++h) blocks[b * block_step_ + h + 2 * (row + 1)] = V{};
+  }
 
   /// Row p with row p + half as parts. A row that is missing repeats the one before.
   KOLMO_NOINLINE void transform_rows(index_t block, const T* x, V* blocks) const {

@@ -44,6 +44,11 @@ inline std::vector<EdgeStencil> edge_stencils(const ImmersedGrid& grid, const st
   return result;
 }
 
+/// Rows and columns of inner nodes, counted from 0.
+struct NodeBox {
+  index_t row_begin = 0, row_end = 0, column_begin = 0, column_end = 0;
+};
+
 /// The matrix P: 12 nodes and weights per velocity, and the same by nodes for its transpose.
 struct CouplingLists {
   static constexpr int width = 12;
@@ -53,6 +58,7 @@ struct CouplingLists {
   std::vector<std::int32_t> begin;    // [touched + 1]
   std::vector<std::int32_t> velocity;
   std::vector<double> transposed_weight;
+  NodeBox box;
 
   /// Points must keep two cells from the edge of the finest domain (checked by Immersed).
   CouplingLists(const ImmersedGrid& grid, const std::vector<EdgeStencil>& stencils) {
@@ -78,6 +84,14 @@ struct CouplingLists {
         }
     }
     transpose();
+    if (touched.empty()) return;
+    box = {touched.front() / g.columns(), touched.back() / g.columns() + 1, g.columns(), 0};
+    for (const std::int32_t at : node) {
+      box.row_begin = smaller<index_t>(box.row_begin, at / g.columns());
+      box.row_end = larger<index_t>(box.row_end, at / g.columns() + 1);
+      box.column_begin = smaller<index_t>(box.column_begin, at % g.columns());
+      box.column_end = larger<index_t>(box.column_end, at % g.columns() + 1);
+    }
   }
 
   std::size_t velocities() const { return node.size() / width; }
@@ -143,6 +157,7 @@ class Coupling {
   Coupling() = default;
   explicit Coupling(const CouplingLists& lists)
       : velocities_(static_cast<index_t>(lists.velocities())),
+        box_(lists.box),
         node_(Tensor<std::int32_t, B>::from(lists.node)),
         touched_(Tensor<std::int32_t, B>::from(lists.touched)),
         begin_(Tensor<std::int32_t, B>::from(lists.begin)),
@@ -152,6 +167,8 @@ class Coupling {
             Tensor<T, B>::from(std::vector<T>(lists.transposed_weight.begin(), lists.transposed_weight.end()))) {}
 
   index_t velocities() const { return velocities_; }
+  /// The nodes with entries lie in rows and columns [begin, end), counted from 0.
+  const NodeBox& box() const { return box_; }
 
   /// velocity = P psi, of the finest level.
   template <class S>
@@ -167,6 +184,7 @@ class Coupling {
 
  private:
   index_t velocities_ = 0;
+  NodeBox box_;
   Tensor<std::int32_t, B> node_, touched_, begin_, velocity_;
   Tensor<T, B> weight_, transposed_weight_;
 };

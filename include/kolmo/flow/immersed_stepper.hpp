@@ -132,7 +132,8 @@ class ImmersedStepper {
       transform(r);
       elliptic_.spectral_step(alpha, static_cast<const S*>(nullptr), r, psi);
       if (coupling.velocities() == 0) return;
-      transform(psi);
+      elliptic_.sine().template apply_part<B>(1, static_cast<const S*>(psi), psi,
+                                              {0, g_.rows(), coupling.box().column_begin, coupling.box().column_end});
       coupling.interpolate(static_cast<const S*>(psi), w.velocity.mutable_data());
       return;
     }
@@ -151,7 +152,8 @@ class ImmersedStepper {
         source = w.source.mutable_data();
         B::for_each(nodes(), kolmo::detail::FillKernel<S>{S(T(0)), source});
         coupling.spread(forces, static_cast<T>(beta), source);
-        transform(source);
+        elliptic_.sine().template apply_part<B>(1, static_cast<const S*>(source), source,
+                                                {coupling.box().row_begin, coupling.box().row_end, 0, g_.columns()});
         elliptic_.spectral_step(alpha, static_cast<const S*>(source), omega, psi);
       }
       transform(omega);
