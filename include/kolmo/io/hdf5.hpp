@@ -63,6 +63,7 @@ inline std::string hdf5_reason() {
     return 0;
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, visit, &reason);
+  std::replace(reason.begin(), reason.end(), '\n', ' ');
   return reason.empty() ? "the HDF5 library gives no reason" : reason;
 }
 
