@@ -383,5 +383,8 @@ TEST_CASE("states and options without meaning are refused by name") {
     FAIL("a step of 5 was accepted");
   } catch (const UnstableStep& error) {
     CHECK(error.cell()[0] == 0);
+    // The step in which it happened, not the last one.
+    CHECK(error.step() >= 1);
+    CHECK(error.step() < 20);
   }
 }

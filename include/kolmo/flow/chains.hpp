@@ -79,6 +79,15 @@ inline void check_chains(index_t count, const ChainOptions& options) {
     refuse("the noise must be finite and not negative, given " + std::to_string(options.noise));
 }
 
+/// Position of the first value that is not finite, -1 where all are.
+template <class T, class B>
+index_t first_not_finite(const Tensor<T, B>& x) {
+  const std::vector<T> values = x.to_vector();
+  for (std::size_t e = 0; e < values.size(); ++e)
+    if (!(values[e] - values[e] == T(0))) return static_cast<index_t>(e);
+  return -1;
+}
+
 }  // namespace detail
 
 /// Draws of the law's prior, [count, d], for the chains first, first + 1, ...
@@ -106,13 +115,18 @@ Tensor<T, B> simulate_chains(const Law& law, index_t count, const ChainOptions& 
     B::for_each(x.size(), detail::ChainNoiseKernel<Law, T>{law, options.key, options.first, n, t, deviation,
                                                            x.mutable_data(), place, row});
   }
-  // What is not finite stays so, but for a device a look at every step would cost more than the step.
-  const std::vector<T> last = x.to_vector();
-  for (std::size_t e = 0; e < last.size(); ++e) {
-    if (last[e] - last[e] == T(0)) continue;
-    const index_t chain = static_cast<index_t>(e) / n;
-    throw UnstableStep("a chain has left the numbers; take a smaller dt or more steps", options.burn_in + options.kept,
-                       {options.first + chain, static_cast<index_t>(e) % n}, static_cast<double>(last[e]));
+  // What is not finite stays so: one look at the end is enough, and a second run finds where it began.
+  if (detail::first_not_finite(x) >= 0) {
+    x = prior_states<T, B>(law, count, options.key, options.first);
+    for (index_t t = 1; t <= options.burn_in + options.kept; ++t) {
+      x = transition(law, x, options.dt, options.steps);
+      B::for_each(x.size(), detail::ChainNoiseKernel<Law, T>{law, options.key, options.first, n, t, deviation,
+                                                             x.mutable_data(), nullptr, row});
+      if (const index_t e = detail::first_not_finite(x); e >= 0)
+        throw UnstableStep("a chain has left the numbers; take a smaller dt or more steps", t,
+                           {options.first + e / n, e % n},
+                           static_cast<double>(x.to_vector()[static_cast<std::size_t>(e)]));
+    }
   }
   return result;
 }
