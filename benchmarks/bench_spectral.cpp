@@ -224,7 +224,7 @@ void add_reverse(const std::string& scalar, index_t n) {
     const auto record = [&] {
       recorded.push_back(std::make_unique<kolmo::Vjp<Tensor<T, Cpu>, Tensor<T, Cpu>>>(step, w));
     };
-    // Forward and reverse together, and forward alone.
+    // Recording and the reverse sweep together, beside the step alone: one more than the ratio of the sweep.
     const auto both = [&] {
       recorded.clear();
       record();

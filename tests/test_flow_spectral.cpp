@@ -359,6 +359,64 @@ TEST_CASE("bad options and inputs of the spectral solver") {
   CHECK_THROWS_AS(solver.transition(state, 1, {.safety = 0}), ArgumentError);
 }
 
+TEST_CASE("a passive tracer is carried, spread and fed by its mean gradient, and changes nothing else") {
+  const index_t n = 32;
+  const auto flow = flow_of(n, 200, 0.1);
+  const Spectral<double> alone(flow, {});
+  const auto fields = [&](const V& w, const auto& c) {
+    auto both = w.to_vector();
+    const auto second = field_of<V>(n, c).to_vector();
+    both.insert(both.end(), second.begin(), second.end());
+    return V::from(std::span<const double>(both), Shape{1, 2, n, n});
+  };
+  const auto vorticity = field_of<V>(n, lively_vorticity);
+  const auto split = [](const std::vector<double>& x, bool second) {
+    const auto half = static_cast<std::ptrdiff_t>(x.size() / 2);
+    return second ? std::vector<double>(x.begin() + half, x.end()) : std::vector<double>(x.begin(), x.begin() + half);
+  };
+  for (const auto stepper : steppers) {
+    const SpectralOptions how{.stepper = stepper};
+    const Spectral<double> same(flow, how);
+    // With the flow's damping the vorticity without its forcing is a tracer, too: take the forcing away.
+    auto free = flow_of(n, 200, 0, 0);
+    const Spectral<double, Cpu, BasdevantWithTracer> carried(free, how, {.diffusivity = free.viscosity()});
+    const auto end =
+        carried
+            .to_fields(carried.transition(carried.from_fields(fields(vorticity, lively_vorticity)), 0.5, {.steps = 50}))
+            .to_vector();
+    CHECK(largest_difference(split(end, false), split(end, true)) < 1e-12 * largest(end));
+    const Spectral<double, Cpu, BasdevantWithTracer> other(flow, how, {.diffusivity = 0.02, .gradient = 1.5});
+    const auto mixed =
+        other.transition(other.from_fields(fields(vorticity, [](double x, double y) { return 2 + std::cos(x - y); })),
+                         0.5, {.steps = 50});
+    const auto w = same.to_vorticity(same.transition(same.from_vorticity(vorticity), 0.5, {.steps = 50})).to_vector();
+    CHECK(largest_difference(split(other.to_fields(mixed).to_vector(), false), w) < 1e-12 * largest(w));
+    double mean = 0;
+    for (const double c : split(other.to_fields(mixed).to_vector(), true)) mean += c / static_cast<double>(n * n);
+    CHECK(mean == Approx(2).epsilon(1e-13));
+  }
+  // In the laminar flow u = (U(y), 0) a tracer c(x) has dc/dt = -U dc/dx + kappa d2c/dx2.
+  const Spectral<double, Cpu, BasdevantWithTracer> laminar(flow, {}, {.diffusivity = 0.3, .gradient = 4});
+  const double speed = flow.laminar_speed();
+  const auto state =
+      laminar.from_fields(fields(field_of<V>(n, [&](double, double y) { return -4 * speed * std::cos(4 * y); }),
+                                 [](double x, double) { return std::sin(2 * x); }));
+  const auto rate = split(laminar.to_fields(laminar.tendency(state)).to_vector(), true);
+  const auto expected = field_of<V>(n, [&](double x, double y) {
+                          return -speed * std::sin(4 * y) * 2 * std::cos(2 * x) - 0.3 * 4 * std::sin(2 * x);
+                        }).to_vector();
+  CHECK(largest_difference(rate, expected) < 1e-11);
+  // A gradient along y feeds by -G v.
+  const Spectral<double, Cpu, BasdevantWithTracer> fed(flow, {}, {.gradient = 4});
+  const auto start = fed.from_fields(fields(vorticity, [](double, double) { return 1.0; }));
+  const auto growth = split(fed.to_fields(fed.tendency(start)).to_vector(), true);
+  auto source = split(alone.velocity(alone.from_vorticity(vorticity)).to_vector(), true);
+  for (double& x : source) x *= -4;
+  CHECK(largest_difference(growth, source) < 1e-11);
+  CHECK_THROWS_WITH((Spectral<double, Cpu, BasdevantWithTracer>(flow, {}, {.diffusivity = -1})),
+                    contains("diffusivity"));
+}
+
 TEST_CASE("odd and awkward sizes run") {
   for (const index_t n : {9, 10, 15, 21, 22, 27, 30}) {
     for (const auto dealiasing : {Dealiasing::square, Dealiasing::padding, Dealiasing::none}) {

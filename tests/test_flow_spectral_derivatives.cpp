@@ -87,6 +87,22 @@ TEST_CASE("tangents and adjoints of steps and transitions of every stepper") {
   }
 }
 
+TEST_CASE("tangents and adjoints with a tracer") {
+  for (const auto stepper : {SpectralStepper::if_rk4, SpectralStepper::etd_rk4, SpectralStepper::cn_rk5}) {
+    const Spectral<double, Cpu, BasdevantWithTracer> solver(small_flow(), {.stepper = stepper},
+                                                            {.diffusivity = 0.1, .gradient = 0.7});
+    const auto fields = noise<V>(Shape{2, 2, 16, 16}, 3, 10);
+    const auto x = solver.from_fields(fields);
+    CHECK(adjoint_error([&](const auto& w) { return solver.tendency(w); }, x, 1) < 1e-12);
+    CHECK(adjoint_error([&](const auto& w) { return solver.transition(w, 0.05, {.steps = 3}); }, x, 2) < 1e-12);
+    CHECK(tangent_error([&](const auto& w) { return solver.transition(w, 0.05, {.steps = 3}); }, x,
+                        noise<V>(x.shape(), 2)) < 1e-7);
+    CHECK(adjoint_error([&](const auto& w) { return solver.from_fields(w); }, fields, 3) < 1e-13);
+    CHECK(adjoint_error([&](const auto& w) { return solver.to_fields(w); }, x, 4) < 1e-13);
+    CHECK(adjoint_error([&](const auto& w) { return solver.velocity(w); }, x, 5) < 1e-13);
+  }
+}
+
 TEST_CASE("adjoints of the conversions") {
   for (const auto dealiasing : {Dealiasing::square, Dealiasing::circle, Dealiasing::padding}) {
     for (const index_t n : {15, 16}) {

@@ -11,6 +11,7 @@
 
 #include <kolmo/flow/immersed_coupling.hpp>
 #include <kolmo/flow/immersed_elliptic.hpp>
+#include <kolmo/flow/immersed_nonlinear.hpp>
 #include <kolmo/flow/immersed_transposes.hpp>
 
 namespace kolmo::flow::detail {

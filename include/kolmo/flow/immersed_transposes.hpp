@@ -1,8 +1,9 @@
 #pragma once
-// Transposes of the operators in immersed_operators.hpp: what the reverse sweep through a substep is made of. The
-// elliptic solves are symmetric on a level; their nesting is transposed in immersed_elliptic.hpp.
+// Transposes of the operators in immersed_operators.hpp and immersed_nonlinear.hpp: what the reverse sweep through a
+// substep is made of. The elliptic solves are symmetric on a level; their nesting is transposed in
+// immersed_elliptic.hpp.
 
-#include <kolmo/flow/immersed_operators.hpp>
+#include <kolmo/flow/immersed_nonlinear.hpp>
 
 // A loop that does not vectorise is slower, not wrong.
 #if defined(__clang__)

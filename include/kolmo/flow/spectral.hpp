@@ -52,21 +52,22 @@ struct SpectralLinear {
 
 }  // namespace detail
 
-/// `Form` is how the nonlinear term is written: Basdevant, FluxForm or AdvectiveForm (flow/spectral_terms.hpp).
+/// `Form` is how the nonlinear term is written: Basdevant, FluxForm or AdvectiveForm (flow/spectral_terms.hpp). With
+/// BasdevantWithTracer a passive tracer is carried along, and states have two fields.
 template <class T, class B = Cpu, class Form = Basdevant>
 class Spectral {
  public:
   using V = Tensor<T, B>;
 
   /// Throws ArgumentError for options that make no flow, or a forcing that the truncation cuts off.
-  explicit Spectral(const KolmogorovOptions& flow = {}, const SpectralOptions& how = {})
-      : core_(std::make_shared<const Core>(flow, how)) {}
+  explicit Spectral(const KolmogorovOptions& flow = {}, const SpectralOptions& how = {}, const Form& form = {})
+      : core_(std::make_shared<const Core>(flow, how, form)) {}
 
   const KolmogorovOptions& flow() const { return core_->flow(); }
   const SpectralOptions& options() const { return core_->how(); }
   /// The modes kept.
   const Truncation& modes() const { return core_->modes(); }
-  /// [batch, n, 2, m].
+  /// [batch, n, 2, m]; [batch, 2, n, 2, m] with a tracer.
   Shape state_shape(index_t batch) const { return core_->state_shape(batch); }
 
   /// The state after one step of dt. Throws UnstableStep when the step is longer than the flow allows or the
@@ -116,14 +117,25 @@ class Spectral {
 
   /// Vorticity [batch, n, n] at the points (i h, j h) to the state; modes that are not kept, and the mean, are dropped.
   template <TensorLike X>
-  auto from_vorticity(const X& vorticity) const {
-    require_field(vorticity.shape(), Shape{size(), size()}, "from_vorticity");
-    return converted(vorticity, state_item(), Shape{size(), size()}, FromVorticity{}, FromVorticityAdjoint{});
+  auto from_vorticity(const X& vorticity) const requires(Form::fields == 1) {
+    require_field(vorticity.shape(), field_item(), "from_vorticity");
+    return converted(vorticity, state_item(), field_item(), FromFields{}, FromFieldsAdjoint{});
   }
   template <TensorLike X>
-  auto to_vorticity(const X& state) const {
+  auto to_vorticity(const X& state) const requires(Form::fields == 1) {
     require_state(state.shape(), "to_vorticity");
-    return converted(state, Shape{size(), size()}, state_item(), ToVorticity{}, ToVorticityAdjoint{});
+    return converted(state, field_item(), state_item(), ToFields{}, ToFieldsAdjoint{});
+  }
+  /// The same for forms with several fields: vorticity and tracer, [batch, 2, n, n]. The tracer keeps its mean.
+  template <TensorLike X>
+  auto from_fields(const X& fields) const {
+    require_field(fields.shape(), field_item(), "from_fields");
+    return converted(fields, state_item(), field_item(), FromFields{}, FromFieldsAdjoint{});
+  }
+  template <TensorLike X>
+  auto to_fields(const X& state) const {
+    require_state(state.shape(), "to_fields");
+    return converted(state, field_item(), state_item(), ToFields{}, ToFieldsAdjoint{});
   }
 
   /// Velocity [batch, 2, n, n] at the points (i h, j h).
@@ -134,7 +146,7 @@ class Spectral {
   }
   /// The state of a velocity [batch, 2, n, n] at the points (i h, j h), without its mean and its divergence.
   template <TensorLike X>
-  auto from_velocity(const X& velocity) const {
+  auto from_velocity(const X& velocity) const requires(Form::fields == 1) {
     require_field(velocity.shape(), velocity_item(), "from_velocity");
     return converted(velocity, state_item(), velocity_item(), FromVelocity{false}, FromVelocityAdjoint{false});
   }
@@ -148,7 +160,7 @@ class Spectral {
   }
   /// The state of a staggered velocity, without its mean and its divergence.
   template <TensorLike X>
-  auto from_staggered(const X& velocity) const {
+  auto from_staggered(const X& velocity) const requires(Form::fields == 1) {
     require_field(velocity.shape(), velocity_item(), "from_staggered");
     return converted(velocity, state_item(), velocity_item(), FromVelocity{true}, FromVelocityAdjoint{true});
   }
@@ -156,17 +168,17 @@ class Spectral {
  private:
   using Core = detail::SpectralCore<T, B, Form>;
 
-  struct ToVorticity {
-    void operator()(const Core& c, index_t count, const T* x, T* y) const { c.to_vorticity(count, x, y); }
+  struct ToFields {
+    void operator()(const Core& c, index_t count, const T* x, T* y) const { c.to_fields(count, x, y); }
   };
-  struct ToVorticityAdjoint {
-    void operator()(const Core& c, index_t count, const T* x, T* y) const { c.to_vorticity_adjoint(count, x, y); }
+  struct ToFieldsAdjoint {
+    void operator()(const Core& c, index_t count, const T* x, T* y) const { c.to_fields_adjoint(count, x, y); }
   };
-  struct FromVorticity {
-    void operator()(const Core& c, index_t count, const T* x, T* y) const { c.from_vorticity(count, x, y); }
+  struct FromFields {
+    void operator()(const Core& c, index_t count, const T* x, T* y) const { c.from_fields(count, x, y); }
   };
-  struct FromVorticityAdjoint {
-    void operator()(const Core& c, index_t count, const T* x, T* y) const { c.from_vorticity_adjoint(count, x, y); }
+  struct FromFieldsAdjoint {
+    void operator()(const Core& c, index_t count, const T* x, T* y) const { c.from_fields_adjoint(count, x, y); }
   };
   struct ToVelocity {
     bool staggered;
@@ -246,7 +258,8 @@ class Spectral {
   };
 
   index_t size() const { return core_->modes().size; }
-  Shape state_item() const { return {size(), 2, core_->modes().columns()}; }
+  Shape state_item() const { return core_->state_shape(1).without(0); }
+  Shape field_item() const { return Form::fields == 1 ? Shape{size(), size()} : Shape{Form::fields, size(), size()}; }
   Shape velocity_item() const { return {2, size(), size()}; }
 
   /// Calls f(begin, count, steps) for trajectories that take the same number of steps, on the host one by one.

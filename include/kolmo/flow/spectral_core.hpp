@@ -33,9 +33,10 @@ namespace detail {
 template <class T, class B, class Form>
 class SpectralCore {
  public:
-  SpectralCore(const KolmogorovOptions& flow, const SpectralOptions& how)
+  SpectralCore(const KolmogorovOptions& flow, const SpectralOptions& how, const Form& form)
       : flow_(checked(flow)),
-        how_(checked(how, flow)),
+        how_(checked(how)),
+        form_(form),
         modes_(truncation(flow.size, how.dealiasing)),
         on_grid_(modes_.grid, modes_.grid, modes_.columns()),
         on_size_(modes_.size, modes_.size, modes_.columns()) {
@@ -79,10 +80,19 @@ class SpectralCore {
     forcing_ = tensor(forcing);
     half_ = tensor(half);
     whole_ = tensor(whole);
-    damping_x_ = tensor(damping_x);
-    damping_y_ = tensor(damping_y);
-    host_damping_x_ = damping_x;
-    host_damping_y_ = damping_y;
+    host_damping_[0] = {damping_x, damping_y};
+    if constexpr (Form::fields > 1) {
+      if (!(form.diffusivity >= 0 && is_finite(form.diffusivity)) || !is_finite(form.gradient))
+        throw ArgumentError("BasdevantWithTracer: diffusivity must be finite and not negative (given " +
+                            std::to_string(form.diffusivity) + "), gradient finite (given " +
+                            std::to_string(form.gradient) + ")");
+      for (index_t j = 0; j < m; ++j) {
+        const double kx = kx1 * static_cast<double>(j), ky = ky1 * static_cast<double>(j);
+        host_damping_[1].x.push_back(form.diffusivity * kx * kx);
+        host_damping_[1].y.push_back(form.diffusivity * ky * ky);
+      }
+    }
+    for (int e = 0; e < Form::fields; ++e) damping_.push_back({tensor(host_damping_[e].x), tensor(host_damping_[e].y)});
   }
 
   const KolmogorovOptions& flow() const { return flow_; }
@@ -90,7 +100,12 @@ class SpectralCore {
   const Truncation& modes() const { return modes_; }
   double step_x() const { return flow_.fundamental() / how_.aspect; }
   double stability() const { return how_.stability > 0 ? how_.stability : advective_stability(how_.stepper); }
-  Shape state_shape(index_t batch) const { return {batch, modes_.size, 2, modes_.columns()}; }
+  Shape state_shape(index_t batch) const {
+    if constexpr (Form::fields == 1)
+      return {batch, modes_.size, 2, modes_.columns()};
+    else
+      return {batch, Form::fields, modes_.size, 2, modes_.columns()};
+  }
 
   // Runs of steps -----------------------------------------------------------------------------------------------
 
@@ -101,15 +116,16 @@ class SpectralCore {
     const double dt = duration / static_cast<double>(steps);
     Work<S> work(*this, count);
     keep_rows(count, x, y);
-    with_steps(dt, [&](const auto& scheme) {
+    with_steps(dt, [&](const auto& schemes) {
+      const int stages = schemes[0].stages();
       spread(count, y, work.factor_spectra());
       T* rates = guard ? work.rates.mutable_data() : nullptr;
       for (index_t step = 0; step < steps; ++step)
-        for (int stage = 0; stage < scheme.stages(); ++stage) {
+        for (int stage = 0; stage < stages; ++stage) {
           evaluate(count, work, stage == 0 ? rates : nullptr);
           if (guard && stage == 0 && runs_on_host<B>) check_rates(count, work.rates, y, dt, step);
-          const bool last = stage + 1 == scheme.stages() && step + 1 == steps;
-          run_stage(count, scheme, stage, work, y, last ? nullptr : work.factor_spectra());
+          const bool last = stage + 1 == stages && step + 1 == steps;
+          run_stage(count, schemes, stage, work, y, last ? nullptr : work.factor_spectra());
         }
     });
     if (!guard) return;
@@ -132,15 +148,15 @@ class SpectralCore {
     S* g = cotangents.mutable_data();
     keep_rows(count, gy, g);
     keep_rows(count, x, start);
-    with_steps(dt, [&](const auto& scheme) {
-      const int stages = scheme.stages();
+    with_steps(dt, [&](const auto& schemes) {
+      const int stages = schemes[0].stages();
       for (index_t step = 0; step + 1 < steps; ++step) {
         S* w = start + (step + 1) * state;
         keep_rows(count, start + step * state, w);
         spread(count, w, work.factor_spectra());
         for (int stage = 0; stage < stages; ++stage) {
           evaluate(count, work, nullptr);
-          run_stage(count, scheme, stage, work, w, stage + 1 == stages ? nullptr : work.factor_spectra());
+          run_stage(count, schemes, stage, work, w, stage + 1 == stages ? nullptr : work.factor_spectra());
         }
       }
       const index_t plane = count * Form::factors * modes_.grid * modes_.grid;
@@ -154,22 +170,22 @@ class SpectralCore {
           if (stage + 1 == stages) break;
           multiply(count, f, work.product_fields(), static_cast<T*>(nullptr));
           on_grid_.template forward<B>(count * Form::products, work.product_fields(), work.product_spectra());
-          run_stage(count, scheme, stage, work, w, work.factor_spectra());
+          run_stage(count, schemes, stage, work, w, work.factor_spectra());
         }
         for (int stage = stages - 1; stage >= 0; --stage) {
           S* f = fields.mutable_data() + stage * plane;
-          for_modes(count, StagePullKernel<std::remove_cvref_t<decltype(scheme)>, Form, T, S>{
-                               layout(), scheme, stage, g, spectra_of_factors.data(), w, work.a.mutable_data(),
+          for_modes(count, StagePullKernel<std::remove_cvref_t<decltype(schemes[0])>, Form, T, S>{
+                               layout(), form_, schemes, stage, g, spectra_of_factors.data(), w, work.a.mutable_data(),
                                work.b.mutable_data(), spectra_of_products.mutable_data()});
           on_grid_.template forward_adjoint<B>(count * Form::products, spectra_of_products.data(),
                                                work.product_fields());
           for_each_row<B>(count * modes_.grid, modes_.grid,
-                          MultiplyPullKernel<Form, T, S>{modes_.grid, f, work.product_fields()});
+                          MultiplyPullKernel<Form, T, S>{modes_.grid, form_, f, work.product_fields()});
           on_grid_.template inverse_adjoint<B>(count * Form::factors, f, spectra_of_factors.mutable_data(),
                                                field_scale());
         }
         // The register of w holds the rest of its cotangent.
-        for_modes(count, SpreadPullKernel<Form, T, S>{layout(), spectra_of_factors.data(), w, true});
+        for_modes(count, SpreadPullKernel<Form, T, S>{layout(), form_, spectra_of_factors.data(), w});
         keep_rows(count, w, g);
       }
     });
@@ -185,8 +201,8 @@ class SpectralCore {
     spread(count, kept.data(), work.factor_spectra());
     evaluate(count, work, nullptr);
     keep_rows(count, kept.data(), y);
-    for_modes(count, TendencyKernel<Form, T, S>{layout(), damping_x_.data(), damping_y_.data(), work.product_spectra(),
-                                                kept.data(), y});
+    for_modes(count,
+              TendencyKernel<Form, T, S>{layout(), form_, rates_of_damping(), work.product_spectra(), kept.data(), y});
   }
   template <class S>
   void tendency_pull(index_t count, const S* x, const S* gy, S* gx) const {
@@ -200,13 +216,13 @@ class SpectralCore {
     on_grid_.template inverse<B>(count * Form::factors, work.factors(), fields.mutable_data(), field_scale());
     keep_rows(count, gy, gx);
     keep_rows(count, gy, kept.mutable_data());
-    for_modes(count, TendencyPullKernel<Form, T, S>{layout(), damping_x_.data(), damping_y_.data(), kept.data(),
+    for_modes(count, TendencyPullKernel<Form, T, S>{layout(), form_, rates_of_damping(), kept.data(),
                                                     products.mutable_data(), gx});
     on_grid_.template forward_adjoint<B>(count * Form::products, products.data(), work.product_fields());
     for_each_row<B>(count * modes_.grid, modes_.grid,
-                    MultiplyPullKernel<Form, T, S>{modes_.grid, fields.mutable_data(), work.product_fields()});
+                    MultiplyPullKernel<Form, T, S>{modes_.grid, form_, fields.mutable_data(), work.product_fields()});
     on_grid_.template inverse_adjoint<B>(count * Form::factors, fields.data(), factors.mutable_data(), field_scale());
-    for_modes(count, SpreadPullKernel<Form, T, S>{layout(), factors.data(), gx, true});
+    for_modes(count, SpreadPullKernel<Form, T, S>{layout(), form_, factors.data(), gx});
   }
 
   /// Frequencies of advection, max k_cut (|u| + |v|), of the states x: what bounds the step.
@@ -231,30 +247,30 @@ class SpectralCore {
   // Conversions -------------------------------------------------------------------------------------------------
 
   template <class S>
-  void to_vorticity(index_t count, const S* w, S* field) const {
+  void to_fields(index_t count, const S* w, S* field) const {
     auto kept = Tensor<S, B>::uninitialized(state_shape(count));
     keep_rows(count, w, kept.mutable_data());
-    on_size_.template inverse<B>(count, kept.data(), field, state_scale());
+    on_size_.template inverse<B>(count * Form::fields, kept.data(), field, state_scale());
   }
   template <class S>
-  void to_vorticity_adjoint(index_t count, const S* field, S* w) const {
+  void to_fields_adjoint(index_t count, const S* field, S* w) const {
     auto all = Tensor<S, B>::uninitialized(state_shape(count));
-    on_size_.template inverse_adjoint<B>(count, field, all.mutable_data(), state_scale());
+    on_size_.template inverse_adjoint<B>(count * Form::fields, field, all.mutable_data(), state_scale());
     keep_rows(count, all.data(), w);
   }
   template <class S>
-  void from_vorticity(index_t count, const S* field, S* w) const {
+  void from_fields(index_t count, const S* field, S* w) const {
     auto all = Tensor<S, B>::uninitialized(state_shape(count));
-    on_size_.template forward<B>(count, field, all.mutable_data());
+    on_size_.template forward<B>(count * Form::fields, field, all.mutable_data());
     keep_rows(count, all.data(), w);
     for_modes(count, KeepModes<T, S>{size_layout(), w});
   }
   template <class S>
-  void from_vorticity_adjoint(index_t count, const S* w, S* field) const {
+  void from_fields_adjoint(index_t count, const S* w, S* field) const {
     auto kept = Tensor<S, B>::uninitialized(state_shape(count));
     keep_rows(count, w, kept.mutable_data());
     for_modes(count, KeepModes<T, S>{size_layout(), kept.mutable_data()});
-    on_size_.template forward_adjoint<B>(count, kept.data(), field);
+    on_size_.template forward_adjoint<B>(count * Form::fields, kept.data(), field);
   }
   template <class S>
   void to_velocity(index_t count, const S* w, S* field, bool staggered) const {
@@ -265,7 +281,7 @@ class SpectralCore {
   template <class S>
   void to_velocity_adjoint(index_t count, const S* field, S* w, bool staggered) const {
     auto spectra = Tensor<S, B>::uninitialized(velocity_shape(count));
-    auto kept = Tensor<S, B>::uninitialized(state_shape(count));
+    auto kept = Tensor<S, B>::zeros(state_shape(count));
     on_size_.template inverse_adjoint<B>(2 * count, field, spectra.mutable_data(), state_scale());
     convert(count, Conversion::velocity_adjoint, staggered, kept.mutable_data(), spectra.mutable_data());
     keep_rows(count, kept.data(), w);
@@ -287,6 +303,14 @@ class SpectralCore {
 
  private:
   static constexpr bool in_place = Form::factors == Form::products;
+
+  /// Rates of damping -L, a sum of one along x and one along y.
+  struct HostRates {
+    std::vector<double> x, y;
+  };
+  struct Rates {
+    Tensor<T, B> x, y;
+  };
 
   /// Memory of a run for `count` trajectories. Rows of the factors' spectra that are not kept are zero for good.
   template <class S>
@@ -315,7 +339,7 @@ class SpectralCore {
     validate(flow);
     return flow;
   }
-  static SpectralOptions checked(const SpectralOptions& how, const KolmogorovOptions&) {
+  static SpectralOptions checked(const SpectralOptions& how) {
     if (!(how.aspect > 0 && is_finite(how.aspect)))
       throw ArgumentError("SpectralOptions: aspect must be positive and finite, given " + std::to_string(how.aspect));
     if (!(how.stability >= 0))
@@ -337,16 +361,9 @@ class SpectralCore {
   }
 
   SpectralLayout<T> layout() const {
-    return {modes_.size,
-            modes_.grid,
-            modes_.cut,
-            modes_.columns(),
-            static_cast<T>(step_x()),
-            y_.data(),
-            inverse_square_.data(),
-            weight_.data(),
-            weight_stride_,
-            forcing_.data()};
+    return {
+        modes_.size, Form::fields,           modes_.grid,    modes_.cut,     modes_.columns(), static_cast<T>(step_x()),
+        y_.data(),   inverse_square_.data(), weight_.data(), weight_stride_, forcing_.data()};
   }
   SpectralLayout<T> size_layout() const {
     SpectralLayout<T> result = layout();
@@ -360,11 +377,11 @@ class SpectralCore {
   }
   template <class S>
   void keep_rows(index_t count, const S* x, S* y) const {
-    for_each_row<B>(count * modes_.size, modes_.columns(), KeepRows<T, S>{layout(), x, y});
+    for_each_row<B>(count * Form::fields * modes_.size, modes_.columns(), KeepRows<T, S>{layout(), x, y});
   }
   template <class S>
   void spread(index_t count, const S* w, S* factors) const {
-    for_modes(count, SpreadKernel<Form, T, S>{layout(), w, factors});
+    for_modes(count, SpreadKernel<Form, T, S>{layout(), form_, w, factors});
   }
   template <class S>
   void convert(index_t count, Conversion conversion, bool staggered, S* w, S* spectra) const {
@@ -379,7 +396,7 @@ class SpectralCore {
       rates = nullptr;
     }
     for_each_row<B>(count * modes_.grid, modes_.grid,
-                    MultiplyKernel<Form, T, S>{modes_.grid, factors, products, rates, reach_x(), reach_y()});
+                    MultiplyKernel<Form, T, S>{modes_.grid, form_, factors, products, rates, reach_x(), reach_y()});
   }
   template <class S>
   void reduce_rates(index_t count, const S* fields, T* rates) const {
@@ -400,55 +417,84 @@ class SpectralCore {
   }
 
   template <class Steps, class S>
-  void run_stage(index_t count, const Steps& scheme, int stage, Work<S>& work, S* w, S* factors) const {
-    for_modes(count, AdvanceKernel<Steps, Form, T, S>{layout(), scheme, stage, work.product_spectra(), w,
+  void run_stage(index_t count, const Array<Steps, Form::fields>& schemes, int stage, Work<S>& work, S* w,
+                 S* factors) const {
+    for_modes(count, AdvanceKernel<Steps, Form, T, S>{layout(), form_, schemes, stage, work.product_spectra(), w,
                                                       work.a.mutable_data(), work.b.mutable_data(), factors});
   }
 
-  /// Calls f(steps) with the stepper's coefficients for steps of dt.
+  /// The rates of damping of each field, and nothing else of the low-storage steps.
+  Array<LowStorageSteps<T>, Form::fields> rates_of_damping() const {
+    Array<LowStorageSteps<T>, Form::fields> steps{};
+    for (int e = 0; e < Form::fields; ++e) {
+      const Rates& damping = damping_[static_cast<std::size_t>(e)];
+      steps[e].damping_x = damping.x.data();
+      steps[e].damping_y = damping.y.data();
+    }
+    return steps;
+  }
+
+  /// Calls f(steps of each field) with the stepper's coefficients for steps of dt.
   template <class F>
   void with_steps(double dt, const F& f) const {
     const index_t m = modes_.columns();
     if (how_.stepper == SpectralStepper::if_rk4) {
-      std::vector<double> x, y;
-      for (index_t j = 0; j < m; ++j) {
-        x.push_back(std::exp(-0.5 * dt * host_damping_x_[static_cast<std::size_t>(j)]));
-        y.push_back(std::exp(-0.5 * dt * host_damping_y_[static_cast<std::size_t>(j)]));
+      Array<IntegratingFactorSteps<T>, Form::fields> steps{};
+      std::vector<Tensor<T, B>> factors;
+      for (int e = 0; e < Form::fields; ++e) {
+        for (const std::vector<double>* rates : {&host_damping_[e].x, &host_damping_[e].y}) {
+          std::vector<double> half;
+          for (const double rate : *rates) half.push_back(std::exp(-0.5 * dt * rate));
+          factors.push_back(tensor(half));
+        }
+        steps[e] = {factors[factors.size() - 2].data(), factors.back().data(), static_cast<T>(dt)};
       }
-      const auto half_x = tensor(x), half_y = tensor(y);
-      f(IntegratingFactorSteps<T>{half_x.data(), half_y.data(), static_cast<T>(dt)});
+      f(steps);
     } else if (how_.stepper == SpectralStepper::etd_rk4) {
       const Tensor<T, B> tables = exponential_tables(dt);
-      const T* first = tables.data();
-      f(ExponentialSteps<T>{first, first + m * m, first + 2 * m * m, first + 3 * m * m, first + 4 * m * m, m});
+      Array<ExponentialSteps<T>, Form::fields> steps{};
+      for (int e = 0; e < Form::fields; ++e) {
+        const T* first = tables.data() + e * 5 * m * m;
+        steps[e] = {first, first + m * m, first + 2 * m * m, first + 3 * m * m, first + 4 * m * m, m};
+      }
+      f(steps);
     } else if (how_.stepper == SpectralStepper::heun_cn) {
-      f(HeunSteps<T>{damping_x_.data(), damping_y_.data(), static_cast<T>(dt)});
+      Array<HeunSteps<T>, Form::fields> steps{};
+      const auto damping = rates_of_damping();
+      for (int e = 0; e < Form::fields; ++e)
+        steps[e] = {damping[e].damping_x, damping[e].damping_y, static_cast<T>(dt)};
+      f(steps);
     } else {
       const LowStorageCoefficients c = low_storage_coefficients(how_.stepper);
-      LowStorageSteps<T> steps{damping_x_.data(), damping_y_.data(), {}, {}, {}, static_cast<int>(c.weight.size())};
-      for (int s = 0; s < steps.count; ++s) {
-        const auto i = static_cast<std::size_t>(s);
-        steps.weight[s] = static_cast<T>(c.weight[i] * dt);
-        steps.memory[s] = static_cast<T>(c.memory[i]);
-        steps.implicit[s] = static_cast<T>(0.5 * dt * (c.time[i + 1] - c.time[i]));
+      auto steps = rates_of_damping();
+      for (int e = 0; e < Form::fields; ++e) {
+        steps[e].count = static_cast<int>(c.weight.size());
+        for (int s = 0; s < steps[e].count; ++s) {
+          const auto i = static_cast<std::size_t>(s);
+          steps[e].weight[s] = static_cast<T>(c.weight[i] * dt);
+          steps[e].memory[s] = static_cast<T>(c.memory[i]);
+          steps[e].implicit[s] = static_cast<T>(0.5 * dt * (c.time[i + 1] - c.time[i]));
+        }
       }
       f(steps);
     }
   }
 
-  /// exp(z/2), then the four functions of EtdCoefficients times dt, each [columns, columns]. The last few are kept.
+  /// exp(z/2), then the four functions of EtdCoefficients times dt, each [columns, columns], for each field. The last
+  /// few are kept.
   Tensor<T, B> exponential_tables(double dt) const {
     const std::lock_guard lock(tables_mutex_);
     const auto found = tables_.find(dt);
     if (found != tables_.end()) return found->second;
     const index_t m = modes_.columns(), plane = m * m;
-    std::vector<double> tables(static_cast<std::size_t>(5 * plane));
-    for (index_t i = 0; i < plane; ++i) {
-      const double z =
-          -dt * (host_damping_x_[static_cast<std::size_t>(i / m)] + host_damping_y_[static_cast<std::size_t>(i % m)]);
+    std::vector<double> tables(static_cast<std::size_t>(Form::fields * 5 * plane));
+    for (index_t at = 0; at < Form::fields * plane; ++at) {
+      const index_t e = at / plane, i = at % plane;
+      const HostRates& rates = host_damping_[static_cast<int>(e)];
+      const double z = -dt * (rates.x[static_cast<std::size_t>(i / m)] + rates.y[static_cast<std::size_t>(i % m)]);
       const EtdCoefficients c = etd_coefficients(z);
       const double values[5] = {std::exp(0.5 * z), dt * c.q, dt * c.alpha, dt * c.beta, dt * c.gamma};
-      for (index_t t = 0; t < 5; ++t) tables[static_cast<std::size_t>(t * plane + i)] = values[t];
+      for (index_t t = 0; t < 5; ++t) tables[static_cast<std::size_t>((e * 5 + t) * plane + i)] = values[t];
     }
     if (tables_.size() >= 8) tables_.clear();
     return tables_[dt] = tensor(tables);
@@ -503,23 +549,25 @@ class SpectralCore {
 
   template <class S>
   void check_finite(index_t count, const S* w, index_t step) const {
-    const index_t row = 2 * modes_.columns(), rows = count * modes_.size;
+    const index_t row = 2 * modes_.columns(), rows = count * Form::fields * modes_.size;
     auto tops = Tensor<T, B>::zeros(Shape{rows});
     B::reduce(rows, row, LoadMagnitude<T, S>{w, row}, LargestOrNan{}, T(0), StoreLargest<T>{tops.mutable_data()});
     const std::vector<T> top = tops.to_vector();
     for (index_t i = 0; i < rows; ++i)
       if (!is_finite(top[static_cast<std::size_t>(i)]))
-        throw_unstable(w + i / modes_.size * state_shape(1).size(), 0, step,
+        throw_unstable(w + i / (Form::fields * modes_.size) * state_shape(1).size(), 0, step,
                        static_cast<double>(top[static_cast<std::size_t>(i)]));
   }
 
   KolmogorovOptions flow_;
   SpectralOptions how_;
+  Form form_;
   Truncation modes_;
   RealFft2<T> on_grid_, on_size_;
   index_t weight_stride_ = 0;
-  Tensor<T, B> y_, inverse_square_, weight_, forcing_, half_, whole_, damping_x_, damping_y_;
-  std::vector<double> host_damping_x_, host_damping_y_;
+  Tensor<T, B> y_, inverse_square_, weight_, forcing_, half_, whole_;
+  Array<HostRates, Form::fields> host_damping_;
+  std::vector<Rates> damping_;
   mutable std::mutex tables_mutex_;
   mutable std::map<double, Tensor<T, B>> tables_;
 };

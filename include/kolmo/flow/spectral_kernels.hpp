@@ -18,7 +18,8 @@ namespace kolmo::flow::detail {
 /// Modes, tables and places of a spectral solver.
 template <class T>
 struct SpectralLayout {
-  index_t size;             // rows of a state
+  index_t size;             // rows of a field of a state
+  index_t fields;           // of a state
   index_t grid;             // rows of the spectra of fields
   index_t cut;              // highest wave number
   index_t columns;          // cut + 1
@@ -39,13 +40,14 @@ struct SpectralLayout {
     const index_t q = item % rows(), kx = q <= cut ? q : q - rows();
     return {item / rows(), kx, kx < 0 ? -kx : kx, kx < 0 ? size + kx : kx, kx < 0 ? grid + kx : kx};
   }
-  /// Offset of a row of a state [batch, size, 2, columns].
+  /// Offset of a row of the first field of a state [batch, fields, size, 2, columns], and from one to the next.
   KOLMO_HD KOLMO_INLINE index_t state_offset(const Row& r) const {
-    return (r.trajectory * size + r.state) * 2 * columns;
+    return (r.trajectory * fields * size + r.state) * 2 * columns;
   }
-  /// Offset of a row of the first of `fields` spectra [batch, fields, grid, 2, columns], and from one to the next.
-  KOLMO_HD KOLMO_INLINE index_t field_offset(const Row& r, int fields) const {
-    return (r.trajectory * fields * grid + r.field) * 2 * columns;
+  KOLMO_HD KOLMO_INLINE index_t state_stride() const { return size * 2 * columns; }
+  /// Offset of a row of the first of `count` spectra [batch, count, grid, 2, columns], and from one to the next.
+  KOLMO_HD KOLMO_INLINE index_t field_offset(const Row& r, int count) const {
+    return (r.trajectory * count * grid + r.field) * 2 * columns;
   }
   KOLMO_HD KOLMO_INLINE index_t field_stride() const { return grid * 2 * columns; }
 };
@@ -138,6 +140,7 @@ struct KeepRows {
 template <class Form, class T, class S>
 struct SpreadKernel {
   SpectralLayout<T> layout;
+  Form form;
   const S* w;
   S* factors;
   KOLMO_HD void operator()(index_t item, index_t begin, index_t end) const {
@@ -148,8 +151,9 @@ struct SpreadKernel {
     S* to = factors + layout.field_offset(row, Form::factors);
     KOLMO_INDEPENDENT
     for (index_t j = begin; j < end; ++j) {
-      Wave<S> f[Form::factors];
-      Form::spread(tables.wave(j), Wave<S>{from[j], from[m + j]}, f);
+      Wave<S> x[Form::fields], f[Form::factors];
+      load_waves(from, layout.state_stride(), m, j, x);
+      form.spread(tables.wave(j), x, f);
       store_waves(f, to, stride, m, j);
     }
   }
@@ -159,7 +163,8 @@ struct SpreadKernel {
 template <class Steps, class Form, class T, class S>
 struct AdvanceKernel {
   SpectralLayout<T> layout;
-  Steps steps;
+  Form form;
+  Array<Steps, Form::fields> steps;  // of each field
   int stage;
   const S* products;
   S *w, *a, *b;
@@ -194,11 +199,12 @@ struct AdvanceKernel {
   template <int s, bool spread>
   KOLMO_HD void advance(index_t item, index_t begin, index_t end) const {
     constexpr RegisterUse use = Steps::use(s);
-    const Steps& scheme = steps;
     const auto row = layout.row(item);
     const RowTables<T> tables(layout, row);
-    const auto rates = scheme.row(row.distance);
+    Array<typename Steps::Row, Form::fields> rates;
+    for (int e = 0; e < Form::fields; ++e) rates[e] = steps[e].row(row.distance);
     const index_t m = layout.columns, stride = layout.field_stride(), at = layout.state_offset(row);
+    const index_t field = layout.state_stride();
     const S* from = products + layout.field_offset(row, Form::products);
     S *w_row = w + at, *a_row = a + at, *b_row = b + at;
     S* to = factors + (spread ? layout.field_offset(row, Form::factors) : 0);
@@ -206,25 +212,28 @@ struct AdvanceKernel {
     KOLMO_INDEPENDENT
     for (index_t j = begin; j < end; ++j) {
       const WaveNumber<T> k = tables.wave(j);
-      Wave<S> p[Form::products];
+      Wave<S> p[Form::products], raw[Form::fields], next[Form::fields];
       load_waves(from, stride, m, j, p);
-      const Wave<S> raw = Form::tendency(k, p);
+      form.tendency(k, p, raw);
       const T weight = tables.weight[j];
-      const auto mode = rates.mode(j);
-      StepRegisters<S> re{}, im{};
-      if constexpr (use.read_w) re.w = w_row[j], im.w = w_row[m + j];
-      if constexpr (use.read_a) re.a = a_row[j], im.a = a_row[m + j];
-      if constexpr (use.read_b) re.b = b_row[j], im.b = b_row[m + j];
-      Wave<S> next;
-      scheme.template advance<s>(mode, re, raw.re * weight + tables.forcing[j], next.re);
-      scheme.template advance<s>(mode, im, raw.im * weight, next.im);
-      if constexpr (use.write_w) w_row[j] = re.w, w_row[m + j] = im.w;
-      if constexpr (use.write_a) a_row[j] = re.a, a_row[m + j] = im.a;
-      if constexpr (use.write_b) b_row[j] = re.b, b_row[m + j] = im.b;
-      if constexpr (leave) w_row[j] = next.re, w_row[m + j] = next.im;
+      for (int e = 0; e < Form::fields; ++e) {
+        const index_t i = e * field + j;
+        const auto mode = rates[e].mode(j);
+        StepRegisters<S> re{}, im{};
+        if constexpr (use.read_w) re.w = w_row[i], im.w = w_row[m + i];
+        if constexpr (use.read_a) re.a = a_row[i], im.a = a_row[m + i];
+        if constexpr (use.read_b) re.b = b_row[i], im.b = b_row[m + i];
+        const T forcing = e == 0 ? tables.forcing[j] : T(0);
+        steps[e].template advance<s>(mode, re, raw[e].re * weight + forcing, next[e].re);
+        steps[e].template advance<s>(mode, im, raw[e].im * weight, next[e].im);
+        if constexpr (use.write_w) w_row[i] = re.w, w_row[m + i] = im.w;
+        if constexpr (use.write_a) a_row[i] = re.a, a_row[m + i] = im.a;
+        if constexpr (use.write_b) b_row[i] = re.b, b_row[m + i] = im.b;
+        if constexpr (leave) w_row[i] = next[e].re, w_row[m + i] = next[e].im;
+      }
       if constexpr (spread) {
         Wave<S> f[Form::factors];
-        Form::spread(k, next, f);
+        form.spread(k, next, f);
         store_waves(f, to, stride, m, j);
       }
     }
@@ -236,7 +245,8 @@ struct AdvanceKernel {
 template <class Steps, class Form, class T, class S>
 struct StagePullKernel {
   SpectralLayout<T> layout;
-  Steps steps;
+  Form form;
+  Array<Steps, Form::fields> steps;
   int stage;
   const S* next;     // [batch, size, 2, columns], for the last stage
   const S* factors;  // for the others
@@ -262,7 +272,7 @@ struct StagePullKernel {
   template <int s>
   KOLMO_HD KOLMO_INLINE void run(index_t item, index_t begin, index_t end) const {
     if constexpr (s < Steps::max_stages) {
-      if (s + 1 == steps.stages())
+      if (s + 1 == steps[0].stages())
         pull<s, true>(item, begin, end);
       else
         pull<s, false>(item, begin, end);
@@ -272,38 +282,42 @@ struct StagePullKernel {
   template <int s, bool last>
   KOLMO_HD void pull(index_t item, index_t begin, index_t end) const {
     constexpr RegisterUse use = Steps::pull_use(s);
-    const Steps& scheme = steps;
     const auto row = layout.row(item);
     const RowTables<T> tables(layout, row);
-    const auto rates = scheme.row(row.distance);
+    Array<typename Steps::Row, Form::fields> rates;
+    for (int e = 0; e < Form::fields; ++e) rates[e] = steps[e].row(row.distance);
     const index_t m = layout.columns, stride = layout.field_stride(), at = layout.state_offset(row);
+    const index_t field = layout.state_stride();
     const S* from = last ? next + at : factors + layout.field_offset(row, Form::factors);
     S *w_row = w + at, *a_row = a + at, *b_row = b + at;
     S* to = products + layout.field_offset(row, Form::products);
     KOLMO_INDEPENDENT
     for (index_t j = begin; j < end; ++j) {
       const WaveNumber<T> k = tables.wave(j);
-      Wave<S> p[Form::products], g;
+      Wave<S> p[Form::products], g[Form::fields], rate[Form::fields];
       if constexpr (last) {
-        g = {from[j], from[m + j]};
+        load_waves(from, field, m, j, g);
       } else {
         Wave<S> f[Form::factors];
         load_waves(from, stride, m, j, f);
-        g = Form::spread_pull(k, f);
+        form.spread_pull(k, f, g);
       }
-      const auto mode = rates.mode(j);
-      StepRegisters<S> re{}, im{};
-      if constexpr (use.read_w) re.w = w_row[j], im.w = w_row[m + j];
-      if constexpr (use.read_a) re.a = a_row[j], im.a = a_row[m + j];
-      if constexpr (use.read_b) re.b = b_row[j], im.b = b_row[m + j];
-      Wave<S> rate;
-      scheme.template pull<s>(mode, re, rate.re, g.re);
-      scheme.template pull<s>(mode, im, rate.im, g.im);
-      if constexpr (use.write_w) w_row[j] = re.w, w_row[m + j] = im.w;
-      if constexpr (use.write_a) a_row[j] = re.a, a_row[m + j] = im.a;
-      if constexpr (use.write_b) b_row[j] = re.b, b_row[m + j] = im.b;
       const T weight = tables.weight[j];
-      Form::tendency_pull(k, Wave<S>{rate.re * weight, rate.im * weight}, p);
+      for (int e = 0; e < Form::fields; ++e) {
+        const index_t i = e * field + j;
+        const auto mode = rates[e].mode(j);
+        StepRegisters<S> re{}, im{};
+        if constexpr (use.read_w) re.w = w_row[i], im.w = w_row[m + i];
+        if constexpr (use.read_a) re.a = a_row[i], im.a = a_row[m + i];
+        if constexpr (use.read_b) re.b = b_row[i], im.b = b_row[m + i];
+        steps[e].template pull<s>(mode, re, rate[e].re, g[e].re);
+        steps[e].template pull<s>(mode, im, rate[e].im, g[e].im);
+        if constexpr (use.write_w) w_row[i] = re.w, w_row[m + i] = im.w;
+        if constexpr (use.write_a) a_row[i] = re.a, a_row[m + i] = im.a;
+        if constexpr (use.write_b) b_row[i] = re.b, b_row[m + i] = im.b;
+        rate[e] = {rate[e].re * weight, rate[e].im * weight};
+      }
+      form.tendency_pull(k, rate, p);
       store_waves(p, to, stride, m, j);
     }
   }
@@ -313,9 +327,9 @@ struct StagePullKernel {
 template <class Form, class T, class S>
 struct SpreadPullKernel {
   SpectralLayout<T> layout;
+  Form form;
   const S* factors;
   S* w;
-  bool add;
   KOLMO_HD void operator()(index_t item, index_t begin, index_t end) const {
     const auto row = layout.row(item);
     const RowTables<T> tables(layout, row);
@@ -326,9 +340,13 @@ struct SpreadPullKernel {
     for (index_t j = begin; j < end; ++j) {
       Wave<S> f[Form::factors];
       load_waves(from, stride, m, j, f);
-      const Wave<S> g = Form::spread_pull(tables.wave(j), f);
-      to[j] = add ? to[j] + g.re : g.re;
-      to[m + j] = add ? to[m + j] + g.im : g.im;
+      Wave<S> g[Form::fields];
+      form.spread_pull(tables.wave(j), f, g);
+      for (int e = 0; e < Form::fields; ++e) {
+        const index_t i = e * layout.state_stride() + j;
+        to[i] = to[i] + g[e].re;
+        to[m + i] = to[m + i] + g[e].im;
+      }
     }
   }
 };
@@ -337,7 +355,8 @@ struct SpreadPullKernel {
 template <class Form, class T, class S>
 struct TendencyKernel {
   SpectralLayout<T> layout;
-  const T *damping_x, *damping_y;
+  Form form;
+  Array<LowStorageSteps<T>, Form::fields> steps;  // for their rates of damping
   const S *products, *w;
   S* y;
   KOLMO_HD void operator()(index_t item, index_t begin, index_t end) const {
@@ -348,18 +367,23 @@ struct TendencyKernel {
     for (index_t j = begin; j < end; ++j) {
       Wave<S> p[Form::products];
       load_waves(from, layout.field_stride(), m, j, p);
-      const Wave<S> raw = Form::tendency(tables.wave(j), p);
+      Wave<S> raw[Form::fields];
+      form.tendency(tables.wave(j), p, raw);
       const T weight = tables.weight[j];
-      const T damping = damping_x[row.distance] + damping_y[j];
-      y[at + j] = raw.re * weight + tables.forcing[j] - w[at + j] * damping;
-      y[at + m + j] = raw.im * weight - w[at + m + j] * damping;
+      for (int e = 0; e < Form::fields; ++e) {
+        const index_t i = at + e * layout.state_stride() + j;
+        const T damping = steps[e].row(row.distance).mode(j).damping, forcing = e == 0 ? tables.forcing[j] : T(0);
+        y[i] = raw[e].re * weight + forcing - w[i] * damping;
+        y[i + m] = raw[e].im * weight - w[i + m] * damping;
+      }
     }
   }
 };
 template <class Form, class T, class S>
 struct TendencyPullKernel {
   SpectralLayout<T> layout;
-  const T *damping_x, *damping_y;
+  Form form;
+  Array<LowStorageSteps<T>, Form::fields> steps;
   const S* y;
   S *products, *w;
   KOLMO_HD void operator()(index_t item, index_t begin, index_t end) const {
@@ -368,13 +392,17 @@ struct TendencyPullKernel {
     const index_t m = layout.columns, at = layout.state_offset(row);
     S* to = products + layout.field_offset(row, Form::products);
     for (index_t j = begin; j < end; ++j) {
-      Wave<S> p[Form::products];
+      Wave<S> p[Form::products], g[Form::fields];
       const T weight = tables.weight[j];
-      const T damping = damping_x[row.distance] + damping_y[j];
-      Form::tendency_pull(tables.wave(j), Wave<S>{y[at + j] * weight, y[at + m + j] * weight}, p);
+      for (int e = 0; e < Form::fields; ++e) {
+        const index_t i = at + e * layout.state_stride() + j;
+        const T damping = steps[e].row(row.distance).mode(j).damping;
+        g[e] = {y[i] * weight, y[i + m] * weight};
+        w[i] = y[i] * (-damping);
+        w[i + m] = y[i + m] * (-damping);
+      }
+      form.tendency_pull(tables.wave(j), g, p);
       store_waves(p, to, layout.field_stride(), m, j);
-      w[at + j] = y[at + j] * (-damping);
-      w[at + m + j] = y[at + m + j] * (-damping);
     }
   }
 };
@@ -384,6 +412,7 @@ struct TendencyPullKernel {
 template <class Form, class T, class S>
 struct MultiplyKernel {
   index_t grid;
+  Form form;
   const S* factors;
   S* products;
   T* rates;
@@ -425,10 +454,10 @@ struct MultiplyKernel {
   }
 
  private:
-  KOLMO_HD KOLMO_INLINE static void point(const S* from, S* to, index_t plane) {
+  KOLMO_HD KOLMO_INLINE void point(const S* from, S* to, index_t plane) const {
     S f[Form::factors], p[Form::products];
     for (int i = 0; i < Form::factors; ++i) f[i] = from[i * plane];
-    Form::multiply(f, p);
+    form.multiply(f, p);
     for (int i = 0; i < Form::products; ++i) to[i * plane] = p[i];
   }
 };
@@ -437,6 +466,7 @@ struct MultiplyKernel {
 template <class Form, class T, class S>
 struct MultiplyPullKernel {
   index_t grid;
+  Form form;
   S* factors;
   const S* products;
   KOLMO_HD void operator()(index_t item, index_t begin, index_t end) const {
@@ -448,7 +478,7 @@ struct MultiplyPullKernel {
       S f[Form::factors], p[Form::products], g[Form::factors];
       for (int i = 0; i < Form::factors; ++i) f[i] = f_row[i * plane + j];
       for (int i = 0; i < Form::products; ++i) p[i] = p_row[i * plane + j];
-      Form::multiply_pull(f, p, g);
+      form.multiply_pull(f, p, g);
       for (int i = 0; i < Form::factors; ++i) f_row[i * plane + j] = g[i];
     }
   }
@@ -567,7 +597,7 @@ struct VelocityKernel {
   }
 };
 
-/// Zeros for the mean and for modes that are not kept. An item is a kept row of a state.
+/// Zeros for modes that are not kept, and for the mean of the vorticity. An item is a kept row of a state.
 template <class T, class S>
 struct KeepModes {
   SpectralLayout<T> layout;
@@ -578,8 +608,10 @@ struct KeepModes {
     S* to = w + layout.state_offset(row);
     for (index_t j = begin; j < end; ++j) {
       if (inverse_square[j] > T(0)) continue;
-      to[j] = S(T(0));
-      to[layout.columns + j] = S(T(0));
+      const bool mean = j == 0 && row.kx_steps == 0;
+      for (index_t e = mean ? layout.fields : 0; e < layout.fields; ++e)
+        to[e * layout.state_stride() + j] = to[e * layout.state_stride() + layout.columns + j] = S(T(0));
+      if (mean) to[0] = to[layout.columns] = S(T(0));
     }
   }
 };
