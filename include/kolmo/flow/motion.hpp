@@ -39,8 +39,8 @@ struct PitchPlunge {
   double pitch_amplitude = 0, pitch_frequency = 0, plunge_amplitude = 0, plunge_frequency = 0;
   double pitch_phase = 0, plunge_phase = 0;
   Placement at(double t) const {
-    const double two_pi = 6.283185307179586477;
-    const double pitch = two_pi * pitch_frequency, plunge = two_pi * plunge_frequency;
+    const double turn = 6.283185307179586477;
+    const double pitch = turn * pitch_frequency, plunge = turn * plunge_frequency;
     Placement p;
     p.angle = pitch_amplitude * std::sin(pitch * t + pitch_phase);
     p.angular_velocity = pitch_amplitude * pitch * std::cos(pitch * t + pitch_phase);
