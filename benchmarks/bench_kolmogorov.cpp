@@ -67,8 +67,8 @@ struct Passes {
 
   Passes() { run.load(bench.x.data(), now.mutable_data()); }
   void advect() {
-    flow::detail::advect<Cpu>(run.grid, 1, run.constants(), now.data(), next.mutable_data(), run.divergence(),
-                              run.work());
+    flow::detail::advect<Cpu>(core.options.advection, run.grid, 1, run.constants(), now.data(), next.mutable_data(),
+                              run.divergence(), run.work());
   }
   void project() { run.project(next.mutable_data(), 0, T(1e30)); }
 };

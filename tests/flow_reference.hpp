@@ -18,13 +18,15 @@ struct FlowReference {
   int n = static_cast<int>(flow.size);
   double h = flow.length / n;
   double nu = 1 / flow.reynolds;
+  bool central = false;  ///< face values by linear interpolation
 
   std::size_t at(int i, int j) const { return static_cast<std::size_t>(((i + n) % n) * n + (j + n) % n); }
 
   static double limiter(double r) { return r > 0 ? 2 * r / (1 + r) : 0; }
 
   /// The value on the face between c0 and cp.
-  static double face(double velocity, double courant, double cm, double c0, double cp, double cpp) {
+  double face(double velocity, double courant, double cm, double c0, double cp, double cpp) const {
+    if (central) return (c0 + cp) / 2;
     const double d = cp - c0, divisor = d == 0 ? 1 : d;
     if (velocity > 0) return c0 + 0.5 * (1 - courant) * d * limiter((c0 - cm) / divisor);
     return cp - 0.5 * (1 + courant) * d * limiter((cpp - cp) / divisor);

@@ -69,6 +69,11 @@ TEST_CASE("the derivative of every stepper has its transpose") {
     options.scheme = RungeKutta::heun;
     options.implicit_diffusion = true;
   }
+  SECTION("linear advection") { options.advection = Advection::central; }
+  SECTION("linear advection, classical Runge-Kutta") {
+    options.advection = Advection::central;
+    options.scheme = RungeKutta::classical;
+  }
   expect_adjoint<Cpu>(options_of(18, 50), options, 0.02, steps);
   expect_adjoint<FakeDevice>(options_of(15, 50), options, 0.02, steps);
 }
@@ -116,7 +121,9 @@ TEST_CASE("a trajectory passes the Taylor test: what the gradient leaves falls f
 
 TEST_CASE("second derivatives: forward over reverse") {
   const auto flow = options_of(12, 50);
-  const FiniteVolume<double> solver(flow);
+  FiniteVolumeOptions options;
+  options.advection = GENERATE(Advection::van_leer, Advection::central);
+  const FiniteVolume<double> solver(flow, options);
   const Host x = smooth<Cpu>(flow), dx = direction<Cpu>(flow, 2);
   const auto loss = [&](const auto& y) {
     const auto z = solver.transition(y, 0.06, 3);

@@ -1,6 +1,6 @@
 #pragma once
 // The explicit part of a finite-volume step on a staggered grid, in units where it is a change of the velocity:
-// limited advection of each component over the control volume around it, diffusion by the 5-point Laplacian, forcing
+// advection of each component over the control volume around it, diffusion by the 5-point Laplacian, forcing
 // and drag.
 //
 //   u at the right face of cell (i, j), v at its top face; x along rows' index i, y along j.
@@ -17,6 +17,17 @@
 #pragma clang diagnostic ignored "-Wpass-failed"
 #endif
 
+namespace kolmo::flow {
+
+/// How the value of a velocity on the faces between two cells is made from those at the cells.
+enum class Advection {
+  van_leer,  ///< limited: no new extrema, second order where the flow is smooth, as in the data set
+  central    ///< linear interpolation: second order, conserves energy, for resolved flows. With forward Euler waves
+             ///< grow unless the steps are shorter than about 2 nu / (u^2 + v^2); the other schemes are more patient
+};
+
+}  // namespace kolmo::flow
+
 namespace kolmo::flow::detail {
 
 /// What the explicit part needs to know besides the velocity, times the time step.
@@ -30,41 +41,42 @@ struct StepConstants {
 
 /// The velocities of the faces of both components' control volumes, as Courant numbers times 2, and their fluxes.
 /// `u` and `v` point to a cell; neighbours in y are one apart, in x at the offsets of the rows.
-template <class T, class S>
+template <class T, class S, class Flux>
 struct FaceFluxes {
   T half_courant;
 
   KOLMO_HD KOLMO_INLINE S u_along_x(const S* before, const S* here, const S* next, const S* after, index_t j) const {
-    return VanLeerFlux{}(half_courant * (here[j] + next[j]), before[j], here[j], next[j], after[j]);
+    return Flux{}(half_courant * (here[j] + next[j]), before[j], here[j], next[j], after[j]);
   }
   KOLMO_HD KOLMO_INLINE S v_along_x(const S* u_here, const S* before, const S* here, const S* next, const S* after,
                                     index_t j) const {
-    return VanLeerFlux{}(half_courant * (u_here[j] + u_here[j + 1]), before[j], here[j], next[j], after[j]);
+    return Flux{}(half_courant * (u_here[j] + u_here[j + 1]), before[j], here[j], next[j], after[j]);
   }
   KOLMO_HD KOLMO_INLINE S u_along_y(const S* v_here, const S* v_next, const S* u, index_t j) const {
-    return VanLeerFlux{}(half_courant * (v_here[j] + v_next[j]), u[j - 1], u[j], u[j + 1], u[j + 2]);
+    return Flux{}(half_courant * (v_here[j] + v_next[j]), u[j - 1], u[j], u[j + 1], u[j + 2]);
   }
   KOLMO_HD KOLMO_INLINE S v_along_y(const S* v, index_t j) const {
-    return VanLeerFlux{}(half_courant * (v[j] + v[j + 1]), v[j - 1], v[j], v[j + 1], v[j + 2]);
+    return Flux{}(half_courant * (v[j] + v[j + 1]), v[j - 1], v[j], v[j + 1], v[j + 2]);
   }
 };
 
-/// y = x + changes and the divergence of y times h, or the changes alone. An item is a trajectory.
-template <class T, class S>
-struct AdvectFields {
-  static constexpr index_t work_rows = 6;
+/// Rows of scratch of AdvectFields, per trajectory.
+inline constexpr index_t advection_work_rows = 6;
 
+/// y = x + changes and the divergence of y times h, or the changes alone. An item is a trajectory.
+template <class T, class S, class Flux>
+struct AdvectFields {
   PaddedGrid grid;
   StepConstants<T> constants;
   const S* x;
   S* y;
   S* divergence;  // [fields, n, n]; null: y is the changes alone
-  S* work;        // work_rows rows per item
+  S* work;        // advection_work_rows rows per item
 
   KOLMO_HD void operator()(index_t item) const {
     const index_t n = grid.n;
     const S *u = x + item * 2 * grid.field(), *v = u + grid.field();
-    S* scratch = work + item * work_rows * grid.row + grid.left;
+    S* scratch = work + item * advection_work_rows * grid.row + grid.left;
     S *u_x = scratch, *v_x = scratch + grid.row, *u_x_before = scratch + 2 * grid.row,
       *v_x_before = scratch + 3 * grid.row, *u_y = scratch + 4 * grid.row, *v_y = scratch + 5 * grid.row;
     faces_along_x(u, v, n - 1, u_x_before, v_x_before);
@@ -86,7 +98,7 @@ struct AdvectFields {
   }
 
   KOLMO_HD KOLMO_INLINE void faces_along_x(const S* u, const S* v, index_t i, S* u_x, S* v_x) const {
-    const FaceFluxes<T, S> fluxes{constants.half_courant};
+    const FaceFluxes<T, S, Flux> fluxes{constants.half_courant};
     const index_t before = grid.wrapped(i - 1), here = grid.at(i), next = grid.wrapped(i + 1),
                   after = grid.wrapped(i + 2);
     const S *u_before = u + before, *u_here = u + here, *u_next = u + next, *u_after = u + after;
@@ -99,7 +111,7 @@ struct AdvectFields {
   }
 
   KOLMO_HD KOLMO_INLINE void faces_along_y(const S* u, const S* v, const S* v_next, S* u_y, S* v_y) const {
-    const FaceFluxes<T, S> fluxes{constants.half_courant};
+    const FaceFluxes<T, S, Flux> fluxes{constants.half_courant};
     KOLMO_INDEPENDENT
     for (index_t j = 0; j < grid.n; ++j) {
       u_y[j] = fluxes.u_along_y(v, v_next, u, j);
@@ -144,7 +156,7 @@ struct AdvectFields {
 };
 
 /// y = x times `keep` + changes. An item is a cell.
-template <class T, class S>
+template <class T, class S, class Flux>
 struct AdvectCells {
   PaddedGrid grid;
   StepConstants<T> constants;
@@ -156,7 +168,7 @@ struct AdvectCells {
     const index_t n = grid.n, row = item / n, j = item - row * n, field = row / n, i = row - field * n;
     const S *u = x + field * 2 * grid.field(), *v = u + grid.field();
     S* u_new = y + field * 2 * grid.field() + grid.at(i);
-    const FaceFluxes<T, S> fluxes{constants.half_courant};
+    const FaceFluxes<T, S, Flux> fluxes{constants.half_courant};
     const index_t further = grid.wrapped(i - 2), before = grid.wrapped(i - 1), here = grid.at(i),
                   next = grid.wrapped(i + 1), after = grid.wrapped(i + 2);
     const S u_flux =
@@ -176,16 +188,25 @@ struct AdvectCells {
 
 /// y = x + change in one explicit step and the divergence of y times h; y is padded, with open rows. With `divergence`
 /// null y is the change alone.
-template <class B, class T, class S>
-void advect(const PaddedGrid& grid, index_t batch, const StepConstants<T>& constants, const S* x, S* y, S* divergence,
-            S* work) {
+template <class B, class Flux, class T, class S>
+void advect_by(const PaddedGrid& grid, index_t batch, const StepConstants<T>& constants, const S* x, S* y,
+               S* divergence, S* work) {
   if constexpr (takes_fields<B>) {
-    kolmo::detail::for_each_item<B>(batch, AdvectFields<T, S>{grid, constants, x, y, divergence, work});
+    kolmo::detail::for_each_item<B>(batch, AdvectFields<T, S, Flux>{grid, constants, x, y, divergence, work});
   } else {
     const index_t cells = batch * grid.n * grid.n;
-    B::for_each(cells, AdvectCells<T, S>{grid, constants, x, y, divergence != nullptr ? T(1) : T(0)});
+    B::for_each(cells, AdvectCells<T, S, Flux>{grid, constants, x, y, divergence != nullptr ? T(1) : T(0)});
     if (divergence != nullptr) divergence_of<B>(grid, batch, y, divergence);
   }
+}
+
+template <class B, class T, class S>
+void advect(Advection advection, const PaddedGrid& grid, index_t batch, const StepConstants<T>& constants, const S* x,
+            S* y, S* divergence, S* work) {
+  if (advection == Advection::central)
+    advect_by<B, CentralFlux>(grid, batch, constants, x, y, divergence, work);
+  else
+    advect_by<B, VanLeerFlux>(grid, batch, constants, x, y, divergence, work);
 }
 
 }  // namespace kolmo::flow::detail

@@ -1,6 +1,6 @@
 #pragma once
 // The transpose of the derivative of the explicit part of a finite-volume step (flow/advection.hpp), with the one-sided
-// derivatives of the branch that the limiter took. On the host a kernel takes a whole trajectory and evaluates every
+// derivatives of the branch that a limiter took. On the host a kernel takes a whole trajectory and evaluates every
 // face once, adding to the cells around it; on a device a cell gathers from the faces that it touches.
 
 #include <kolmo/flow/advection.hpp>
@@ -14,29 +14,30 @@ namespace kolmo::flow::detail {
 
 /// Cotangents of a face's five arguments from the cotangents g of the component that its flux changes: the flux leaves
 /// the cell here and enters the next. The cotangent of the Courant number is that of a velocity at the face's ends.
-template <class T, class S>
+template <class T, class S, class Flux>
 struct FaceAdjoints {
   T half_courant;
 
-  KOLMO_HD KOLMO_INLINE VanLeerAdjoint<S> operator()(S g_here, S g_next, S velocities, S before, S here, S next,
-                                                     S after) const {
-    auto result = van_leer_adjoint(S(g_next - g_here), S(half_courant * velocities), before, here, next, after);
+  KOLMO_HD KOLMO_INLINE FluxAdjoint<S> operator()(S g_here, S g_next, S velocities, S before, S here, S next,
+                                                  S after) const {
+    auto result = Flux{}.adjoint(S(g_next - g_here), S(half_courant * velocities), before, here, next, after);
     result.courant = result.courant * half_courant;
     return result;
   }
 };
 
-/// gx = J^T g, where y = keep x + changes(x). An item is a trajectory.
-template <class T, class S>
-struct AdvectAdjointFields {
-  static constexpr index_t work_rows = 9;
+/// Rows of scratch of AdvectAdjointFields, per trajectory.
+inline constexpr index_t advection_adjoint_work_rows = 9;
 
+/// gx = J^T g, where y = keep x + changes(x). An item is a trajectory.
+template <class T, class S, class Flux>
+struct AdvectAdjointFields {
   PaddedGrid grid;
   StepConstants<T> constants;
   const S* x;
   const S* g;  // padded, closed
   S* gx;       // padded; not closed
-  S* work;     // work_rows rows per item
+  S* work;     // advection_adjoint_work_rows rows per item
   T keep;
 
   KOLMO_HD void operator()(index_t item) const {
@@ -51,7 +52,7 @@ struct AdvectAdjointFields {
   }
 
   KOLMO_HD KOLMO_INLINE S* buffer(index_t item, index_t k) const {
-    return work + (item * work_rows + k) * grid.row + grid.left;
+    return work + (item * advection_adjoint_work_rows + k) * grid.row + grid.left;
   }
 
   KOLMO_HD KOLMO_INLINE void linear_row(const S* from, S* to, index_t row) const {
@@ -68,7 +69,7 @@ struct AdvectAdjointFields {
   /// Faces between row i and the next one.
   KOLMO_HD KOLMO_INLINE void along_x(const S* u, const S* v, const S* g_u, const S* g_v, S* to_u, S* to_v, index_t i,
                                      S* courant) const {
-    const FaceAdjoints<T, S> adjoint{constants.half_courant};
+    const FaceAdjoints<T, S, Flux> adjoint{constants.half_courant};
     const index_t before = grid.wrapped(i - 1), here = grid.at(i), next = grid.wrapped(i + 1),
                   after = grid.wrapped(i + 2);
     const S *u0 = u + before, *u1 = u + here, *u2 = u + next, *u3 = u + after;
@@ -101,7 +102,7 @@ struct AdvectAdjointFields {
   /// Faces within row i.
   KOLMO_HD KOLMO_INLINE void along_y(const S* u, const S* v, const S* g_u, const S* g_v, S* to_u, S* to_v, index_t i,
                                      index_t item) const {
-    const FaceAdjoints<T, S> adjoint{constants.half_courant};
+    const FaceAdjoints<T, S, Flux> adjoint{constants.half_courant};
     const index_t here = grid.at(i), next = grid.wrapped(i + 1);
     const S *u1 = u + here, *v1 = v + here, *v2 = v + next, *g_u1 = g_u + here, *g_v1 = g_v + here;
     S *u_before = buffer(item, 1), *u_here = buffer(item, 2), *u_next = buffer(item, 3), *u_after = buffer(item, 4);
@@ -125,7 +126,7 @@ struct AdvectAdjointFields {
       v_next[j] = a.next + a.courant;
       v_after[j] = a.after;
     }
-    for (index_t k = 1; k < work_rows; ++k) grid.close(buffer(item, k));
+    for (index_t k = 1; k < advection_adjoint_work_rows; ++k) grid.close(buffer(item, k));
     KOLMO_INDEPENDENT
     for (index_t j = 0; j < grid.n; ++j) {
       to_u1[j] = to_u1[j] + ((u_before[j + 1] + u_here[j]) + (u_next[j - 1] + u_after[j - 2]));
@@ -135,7 +136,7 @@ struct AdvectAdjointFields {
 };
 
 /// The same; an item is a cell.
-template <class T, class S>
+template <class T, class S, class Flux>
 struct AdvectAdjointCells {
   PaddedGrid grid;
   StepConstants<T> constants;
@@ -147,24 +148,24 @@ struct AdvectAdjointCells {
   /// The faces ahead of cell (i, j), for 0 <= i, j < n.
   struct Faces {
     PaddedGrid grid;
-    FaceAdjoints<T, S> adjoint;
+    FaceAdjoints<T, S, Flux> adjoint;
     const S *u, *v, *g_u, *g_v;
 
-    KOLMO_HD VanLeerAdjoint<S> u_x(index_t i, index_t j) const {
+    KOLMO_HD FluxAdjoint<S> u_x(index_t i, index_t j) const {
       const index_t b = grid.wrapped(i - 1) + j, h = grid.at(i) + j, n = grid.wrapped(i + 1) + j,
                     a = grid.wrapped(i + 2) + j;
       return adjoint(g_u[h], g_u[n], S(u[h] + u[n]), u[b], u[h], u[n], u[a]);
     }
-    KOLMO_HD VanLeerAdjoint<S> v_x(index_t i, index_t j) const {
+    KOLMO_HD FluxAdjoint<S> v_x(index_t i, index_t j) const {
       const index_t b = grid.wrapped(i - 1) + j, h = grid.at(i) + j, n = grid.wrapped(i + 1) + j,
                     a = grid.wrapped(i + 2) + j;
       return adjoint(g_v[h], g_v[n], S(u[h] + u[h + 1]), v[b], v[h], v[n], v[a]);
     }
-    KOLMO_HD VanLeerAdjoint<S> u_y(index_t i, index_t j) const {
+    KOLMO_HD FluxAdjoint<S> u_y(index_t i, index_t j) const {
       const index_t h = grid.at(i) + j, n = grid.wrapped(i + 1) + j;
       return adjoint(g_u[h], g_u[h + 1], S(v[h] + v[n]), u[h - 1], u[h], u[h + 1], u[h + 2]);
     }
-    KOLMO_HD VanLeerAdjoint<S> v_y(index_t i, index_t j) const {
+    KOLMO_HD FluxAdjoint<S> v_y(index_t i, index_t j) const {
       const index_t h = grid.at(i) + j;
       return adjoint(g_v[h], g_v[h + 1], S(v[h] + v[h + 1]), v[h - 1], v[h], v[h + 1], v[h + 2]);
     }
@@ -202,15 +203,24 @@ struct AdvectAdjointCells {
   }
 };
 
-/// gx = J^T g of y = keep x + changes(x); g must be closed, gx is not. `work` has AdvectAdjointFields::work_rows rows
-/// per trajectory.
-template <class B, class T, class S>
-void advect_adjoint(const PaddedGrid& grid, index_t batch, const StepConstants<T>& constants, const S* x, const S* g,
-                    S* gx, S* work, T keep) {
+/// gx = J^T g of y = keep x + changes(x); g must be closed, gx is not. `work` has advection_adjoint_work_rows rows per
+/// trajectory.
+template <class B, class Flux, class T, class S>
+void advect_adjoint_by(const PaddedGrid& grid, index_t batch, const StepConstants<T>& constants, const S* x, const S* g,
+                       S* gx, S* work, T keep) {
   if constexpr (takes_fields<B>)
-    kolmo::detail::for_each_item<B>(batch, AdvectAdjointFields<T, S>{grid, constants, x, g, gx, work, keep});
+    kolmo::detail::for_each_item<B>(batch, AdvectAdjointFields<T, S, Flux>{grid, constants, x, g, gx, work, keep});
   else
-    B::for_each(batch * grid.n * grid.n, AdvectAdjointCells<T, S>{grid, constants, x, g, gx, keep});
+    B::for_each(batch * grid.n * grid.n, AdvectAdjointCells<T, S, Flux>{grid, constants, x, g, gx, keep});
+}
+
+template <class B, class T, class S>
+void advect_adjoint(Advection advection, const PaddedGrid& grid, index_t batch, const StepConstants<T>& constants,
+                    const S* x, const S* g, S* gx, S* work, T keep) {
+  if (advection == Advection::central)
+    advect_adjoint_by<B, CentralFlux>(grid, batch, constants, x, g, gx, work, keep);
+  else
+    advect_adjoint_by<B, VanLeerFlux>(grid, batch, constants, x, g, gx, work, keep);
 }
 
 }  // namespace kolmo::flow::detail

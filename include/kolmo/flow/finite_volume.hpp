@@ -105,7 +105,7 @@ class FiniteVolume {
         run.step(now, next, s, s == steps);
         std::swap(now, next);
       }
-      run.check(begin);
+      run.check(begin, x.size() / cells);
       run.store(now, target + begin * cells);
     });
     return y;

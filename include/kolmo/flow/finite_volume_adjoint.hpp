@@ -16,7 +16,7 @@ class FiniteVolumeReverse {
       : run(core, batch, dt),
         core_(core),
         batch_(batch),
-        work_(Tensor<S, B>::uninitialized(Shape{batch, AdvectAdjointFields<T, S>::work_rows, run.grid.row})) {
+        work_(Tensor<S, B>::uninitialized(Shape{batch, advection_adjoint_work_rows, run.grid.row})) {
     if (core.one_stage()) return;
     for (int k = 0; k < core.tableau.stages; ++k) {
       stages_.push_back(run.state());
@@ -33,7 +33,8 @@ class FiniteVolumeReverse {
     if (core_.options.implicit_diffusion) run.diffuse(g);
     project(g);
     if (core_.one_stage()) {
-      advect_adjoint<B>(run.grid, batch_, run.constants(), x, g, gx, work_.mutable_data(), T(1));
+      advect_adjoint<B>(core_.options.advection, run.grid, batch_, run.constants(), x, g, gx, work_.mutable_data(),
+                        T(1));
       return;
     }
     const Tableau& tableau = core_.tableau;
@@ -53,8 +54,8 @@ class FiniteVolumeReverse {
     for (int k = tableau.stages - 1; k >= 0; --k) {
       const auto slot = static_cast<std::size_t>(k);
       close(cotangents_[slot].mutable_data());
-      advect_adjoint<B>(run.grid, batch_, run.constants(), stages_[slot].data(), cotangents_[slot].data(),
-                        projected_.mutable_data(), work_.mutable_data(), T(0));
+      advect_adjoint<B>(core_.options.advection, run.grid, batch_, run.constants(), stages_[slot].data(),
+                        cotangents_[slot].data(), projected_.mutable_data(), work_.mutable_data(), T(0));
       if (k > 0) {
         close(projected_.mutable_data());
         project(projected_.mutable_data());

@@ -26,6 +26,7 @@ enum class RungeKutta { euler, heun, midpoint, classical };
 /// How a FiniteVolume solver advances in time.
 struct FiniteVolumeOptions {
   RungeKutta scheme = RungeKutta::euler;
+  Advection advection = Advection::van_leer;
   bool implicit_diffusion = false;  ///< (1 - nu dt L)^-1 after the explicit part of a step, instead of nu L within it
   double courant = 0.5;             ///< inner steps are at most courant h / assumed_speed long
   double assumed_speed = 5;         ///< largest component of the velocity that the steps are made for
@@ -145,7 +146,7 @@ class FiniteVolumeRun {
         watch_(grid, batch),
         divergence_(make(Shape{batch, grid.n, grid.n})),
         spectrum_(make(Shape{batch, grid.n, 2, core.poisson.columns()})),
-        work_(make(Shape{batch, AdvectFields<T, S>::work_rows, grid.row})) {
+        work_(make(Shape{batch, advection_work_rows, grid.row})) {
     const double h = core.flow.spacing();
     const double diffusion = core.flow.viscosity() * dt / (h * h);
     constants_ = {static_cast<T>(dt / (2 * h)), static_cast<T>(core.options.implicit_diffusion ? 0.0 : diffusion),
@@ -179,7 +180,8 @@ class FiniteVolumeRun {
     const T limit = last ? std::numeric_limits<T>::max() : fastest();
     const bool implicit = core_.options.implicit_diffusion;
     if (core_.one_stage()) {
-      advect<B>(grid, batch_, constants_, x, y, divergence_.mutable_data(), work_.mutable_data());
+      advect<B>(core_.options.advection, grid, batch_, constants_, x, y, divergence_.mutable_data(),
+                work_.mutable_data());
     } else {
       for (int k = 0; k < core_.tableau.stages; ++k) {
         const S* source = k == 0 ? x : stage(x, k, number);
@@ -204,8 +206,8 @@ class FiniteVolumeRun {
   }
 
   void changes(const S* x, int k) {
-    advect<B>(grid, batch_, constants_, x, changes_[static_cast<std::size_t>(k)].mutable_data(),
-              static_cast<S*>(nullptr), work_.mutable_data());
+    advect<B>(core_.options.advection, grid, batch_, constants_, x,
+              changes_[static_cast<std::size_t>(k)].mutable_data(), static_cast<S*>(nullptr), work_.mutable_data());
   }
 
   /// Makes y, whose divergence has been taken, free of it.
@@ -221,9 +223,10 @@ class FiniteVolumeRun {
     pad<B>(grid, batch_ * 2, components_.data(), y);
   }
 
-  /// Throws UnstableStep when a step noted a violation; `first` is the number of the part's first trajectory.
-  void check(index_t first) const {
-    throw_violations("FiniteVolume", watch_.violations.to_vector(), batch_, first, courant_per_speed_);
+  /// Throws UnstableStep when a step noted a violation; `first` is the number of the part's first item, of `items` in
+  /// the whole batch.
+  void check(index_t first, index_t items) const {
+    throw_violations("FiniteVolume", watch_.violations.to_vector(), batch_, first, items, courant_per_speed_);
   }
 
   const StepConstants<T>& constants() const { return constants_; }

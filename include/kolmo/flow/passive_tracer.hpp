@@ -69,18 +69,18 @@ struct TracerStencil {
     const S *c0 = c + further, *c1 = c + before, *c2 = c + here, *c3 = c + next, *c4 = c + after;
     const S *g0 = g + further, *g1 = g + before, *g2 = g + here, *g3 = g + next, *g4 = g + after;
     const S *u0 = u + further, *u1 = u + before, *u2 = u + here, *u3 = u + next, *v2 = v + here;
-    const auto x_here = van_leer_adjoint(S(g3[j] - g2[j]), S(courant * u2[j]), c1[j], c2[j], c3[j], c4[j]);
-    const auto x_before = van_leer_adjoint(S(g2[j] - g1[j]), S(courant * u1[j]), c0[j], c1[j], c2[j], c3[j]);
-    const auto x_next = van_leer_adjoint(S(g4[j] - g3[j]), S(courant * u3[j]), c2[j], c3[j], c4[j], c4[j]);
-    const auto x_further = van_leer_adjoint(S(g1[j] - g0[j]), S(courant * u0[j]), c0[j], c0[j], c1[j], c2[j]);
-    const auto y_here =
-        van_leer_adjoint(S(g2[j + 1] - g2[j]), S(courant * v2[j]), c2[j - 1], c2[j], c2[j + 1], c2[j + 2]);
+    const VanLeerFlux flux;
+    const auto x_here = flux.adjoint(S(g3[j] - g2[j]), S(courant * u2[j]), c1[j], c2[j], c3[j], c4[j]);
+    const auto x_before = flux.adjoint(S(g2[j] - g1[j]), S(courant * u1[j]), c0[j], c1[j], c2[j], c3[j]);
+    const auto x_next = flux.adjoint(S(g4[j] - g3[j]), S(courant * u3[j]), c2[j], c3[j], c4[j], c4[j]);
+    const auto x_further = flux.adjoint(S(g1[j] - g0[j]), S(courant * u0[j]), c0[j], c0[j], c1[j], c2[j]);
+    const auto y_here = flux.adjoint(S(g2[j + 1] - g2[j]), S(courant * v2[j]), c2[j - 1], c2[j], c2[j + 1], c2[j + 2]);
     const auto y_before =
-        van_leer_adjoint(S(g2[j] - g2[j - 1]), S(courant * v2[j - 1]), c2[j - 2], c2[j - 1], c2[j], c2[j + 1]);
+        flux.adjoint(S(g2[j] - g2[j - 1]), S(courant * v2[j - 1]), c2[j - 2], c2[j - 1], c2[j], c2[j + 1]);
     const auto y_next =
-        van_leer_adjoint(S(g2[j + 2] - g2[j + 1]), S(courant * v2[j + 1]), c2[j], c2[j + 1], c2[j + 2], c2[j + 2]);
+        flux.adjoint(S(g2[j + 2] - g2[j + 1]), S(courant * v2[j + 1]), c2[j], c2[j + 1], c2[j + 2], c2[j + 2]);
     const auto y_further =
-        van_leer_adjoint(S(g2[j - 1] - g2[j - 2]), S(courant * v2[j - 2]), c2[j - 2], c2[j - 2], c2[j - 1], c2[j]);
+        flux.adjoint(S(g2[j - 1] - g2[j - 2]), S(courant * v2[j - 2]), c2[j - 2], c2[j - 2], c2[j - 1], c2[j]);
     to_c = linear_part(g2, g1, g3, j) + ((x_next.before + x_here.here) + (x_before.next + x_further.after)) +
            ((y_next.before + y_here.here) + (y_before.next + y_further.after));
     to_u = x_here.courant * courant - (g2[j] + g3[j]) * constants.gradient_x;
@@ -189,7 +189,7 @@ struct TracerCore {
   void watch(const PaddedGrid& grid, index_t batch, S* x) const {
     Watch<T, B> watched(grid, batch);
     correct<B>(grid, batch, static_cast<const S*>(nullptr), x, watched, 0, static_cast<T>(1 / courant_per_speed));
-    throw_violations("PassiveTracer", watched.violations.to_vector(), batch, 0, courant_per_speed);
+    throw_violations("PassiveTracer", watched.violations.to_vector(), batch, 0, batch, courant_per_speed);
   }
 };
 

@@ -253,11 +253,16 @@ struct Watch {
         suspects(Tensor<T, B>::uninitialized(Shape{takes_fields<B> ? batch : 0, grid.row})) {}
 };
 
+/// How a message names an item of a batch; not at all where the batch is that item.
+inline std::string item_text(index_t item, index_t items) {
+  return items == 1 ? "" : "item " + std::to_string(item) + " of the batch: ";
+}
+
 /// Throws UnstableStep for the earliest and worst violation of the first trajectory that has one; they are `batch`
-/// trajectories from number `first` on. `who` begins the message.
+/// items from number `first` on of a batch of `items`. `who` begins the message.
 template <class T>
 void throw_violations(const char* who, const std::vector<Violation<T>>& violations, index_t batch, index_t first,
-                      double courant_per_speed) {
+                      index_t items, double courant_per_speed) {
   const index_t per_trajectory = static_cast<index_t>(violations.size()) / larger<index_t>(1, batch);
   for (index_t b = 0; b < batch; ++b) {
     Violation<T> worst;
@@ -268,7 +273,7 @@ void throw_violations(const char* who, const std::vector<Violation<T>>& violatio
       if (worst.step < 0 || v.step < worst.step || (v.step == worst.step && faster)) worst = v;
     }
     if (worst.step < 0) continue;
-    const std::string of = std::string(who) + ": trajectory " + std::to_string(first + b) + ": ";
+    const std::string of = std::string(who) + ": " + item_text(first + b, items);
     if (!is_finite(worst.speed))
       throw UnstableStep(of + "the velocity is not finite; start from finite values and take shorter steps", worst.step,
                          {worst.i, worst.j}, static_cast<double>(worst.speed));
