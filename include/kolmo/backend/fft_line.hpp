@@ -325,6 +325,11 @@ struct FftLine {
     const index_t step = s.length / radix, all = size, length = s.length;
     const FftButterfly<radix, T, V, false, In, Out> plain{in, out};
     const FftButterfly<radix, T, V, true, In, Out> turned{in, out};
+    if (step == 1) {
+      KOLMO_ROLLED
+      for (index_t block = 0; block < all; block += radix) plain(block, 1, block, 1, roots);
+      return;
+    }
     for (index_t block = 0; block < all; block += length) {
       const T* w = roots + s.roots;
       plain(block, step, block, step, w);

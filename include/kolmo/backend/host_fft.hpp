@@ -18,7 +18,8 @@ class HostFieldFft {
  public:
   /// x[batch, n0, n1] -> y[batch, n0, 2, columns].
   static void forward(const FieldFft<T>& field, index_t batch, const T* x, T* y) {
-    const HostFieldFft f(field);
+    HostFieldFft f(field);
+    f.prepare_forward();
     host_fft_batch(batch, [&](index_t b) {
       const HostScratch<V> blocks(f.block_step_ * f.column_blocks_);
       const T* from = x + b * field.rows() * field.points();
@@ -30,7 +31,8 @@ class HostFieldFft {
 
   /// The other way.
   static void inverse(const FieldFft<T>& field, index_t batch, const T* y, T* x) {
-    const HostFieldFft f(field);
+    HostFieldFft f(field);
+    f.prepare_inverse();
     host_fft_batch(batch, [&](index_t b) {
       const HostScratch<V> blocks(f.block_step_ * f.column_blocks_);
       const T* from = y + b * field.rows() * 2 * field.columns;
@@ -46,7 +48,32 @@ class HostFieldFft {
         half_(divide_up(field.rows(), 2)),
         row_blocks_(divide_up(half_, width)),
         column_blocks_(divide_up(field.columns, width)),
-        block_step_(2 * (field.along_columns.size + 1)) {}
+        block_step_(2 * (field.along_columns.size + 1)),
+        weights_(column_blocks_ * width),
+        up_(column_blocks_ * width),
+        down_(column_blocks_ * width) {}
+
+  /// Where the wave numbers k and -k of every lane lie in a transformed row, for the analysis. Lanes behind the last
+  /// column repeat it.
+  void prepare_forward() {
+    for (index_t k = 0; k < column_blocks_ * width; ++k) {
+      const index_t column = smaller(k, field_.columns - 1);
+      weights_.data()[k] = field_.forward_weight(column);
+      up_.data()[k] = 2 * field_.along_rows.position[column];
+      down_.data()[k] = 2 * field_.along_rows.position[column == 0 ? 0 : field_.points() - column];
+    }
+  }
+
+  /// Where they go for the synthesis: what is not a mode of its own goes behind the row.
+  void prepare_inverse() {
+    const index_t nowhere = field_.along_rows.size;
+    for (index_t k = 0; k < column_blocks_ * width; ++k) {
+      const bool kept = k < field_.columns;
+      weights_.data()[k] = kept ? field_.inverse_weight(k) : T(0);
+      up_.data()[k] = 2 * (kept ? k : nowhere);
+      down_.data()[k] = 2 * (kept && field_.is_interior(k) ? field_.points() - k : nowhere);
+    }
+  }
 
   /// The pairs of rows of a block: row p with row p + half. Lanes without a pair repeat the last one. Of an odd number
   /// of rows the last has no partner: the row behind all others stands for zeros.
@@ -81,75 +108,35 @@ class HostFieldFft {
     }
     Rows::load(first, n, buffer.data());
     Rows::load(second, n, buffer.data() + 1);
-    line.template transform<V>(FftBuffer<V>{buffer.data()});
+    line.template transform<V>(HostBuffer<V>{buffer.data()});
 
-    const V* z = buffer.data();
     for (index_t b = 0; b < column_blocks_; ++b) {
-      V* target = blocks + b * block_step_;
-      if (is_plain(b * width) && pair.count == width) {
-        separate_plain<0>(z, b * width, pair, target, Lane{});
-        separate_plain<1>(z, b * width, pair, target, Lane{});
-      } else {
-        separate<0>(z, b * width, pair, target);
-        separate<1>(z, b * width, pair, target);
-      }
+      separate<0>(buffer.data(), b * width, pair, blocks + b * block_step_, Lane{});
+      separate<1>(buffer.data(), b * width, pair, blocks + b * block_step_, Lane{});
     }
   }
 
-  /// Whether a block of columns is whole and of one weight.
-  bool is_plain(index_t k0) const {
-    return k0 > 0 && k0 + width <= field_.columns && 2 * (k0 + width - 1) < field_.points();
-  }
-
-  /// `separate` for such a block and as many pairs as there are lanes.
+  /// Columns k0 ... of a block of spectra, from the real or the imaginary parts of packed lines. Lanes that repeat a
+  /// pair write the same once more.
   template <int part, int... j>
-  KOLMO_INLINE void separate_plain(const V* z, index_t k0, const Pairs& pair, V* target,
-                                   std::integer_sequence<int, j...>) const {
-    const index_t* up = field_.along_rows.position + k0;
-    const index_t* down = field_.along_rows.position + field_.points() - k0;
-    const T weight = field_.forward_weight(k0);
+  KOLMO_INLINE void separate(const V* z, index_t k0, const Pairs& pair, V* target,
+                             std::integer_sequence<int, j...>) const {
+    const index_t *up = up_.data() + k0, *down = down_.data() + k0;
+    const T* weight = weights_.data() + k0;
     V sum[width], difference[width];
     if constexpr (part == 0)
-      (FftPair::separate_real(weight, z[2 * up[j]], z[2 * down[-j]], sum[j], difference[j]), ...);
+      (FftPair::separate_real(weight[j], z[up[j]], z[down[j]], sum[j], difference[j]), ...);
     else
-      (FftPair::separate_imaginary(weight, z[2 * up[j] + 1], z[2 * down[-j] + 1], sum[j], difference[j]), ...);
+      (FftPair::separate_imaginary(weight[j], z[up[j] + 1], z[down[j] + 1], sum[j], difference[j]), ...);
     Lanes::transpose(sum);
     ((target[2 * (part == 0 ? pair.first[j] : pair.second[j])] = sum[j]), ...);
     Lanes::transpose(difference);
     ((target[2 * (part == 0 ? pair.second[j] : pair.first[j]) + 1] = difference[j]), ...);
   }
 
-  /// Columns k0 ... of a block of spectra, from the real or the imaginary parts of packed lines.
-  template <int part>
-  KOLMO_INLINE void separate(const V* z, index_t k0, const Pairs& pair, V* target) const {
-    const index_t n = field_.points();
-    const index_t* position = field_.along_rows.position;
-    V sum[width], difference[width];
-    for (int j = 0; j < width; ++j) {
-      const index_t k = smaller(k0 + j, field_.columns - 1);
-      const V up = z[2 * position[k] + part], down = z[2 * position[k == 0 ? 0 : n - k] + part];
-      const T weight = field_.forward_weight(k);
-      if constexpr (part == 0)
-        FftPair::separate_real(weight, up, down, sum[j], difference[j]);
-      else
-        FftPair::separate_imaginary(weight, up, down, sum[j], difference[j]);
-    }
-    Lanes::transpose(sum);
-    Lanes::transpose(difference);
-    const auto write = [&](int r) {
-      target[2 * (part == 0 ? pair.first[r] : pair.second[r])] = sum[r];
-      target[2 * (part == 0 ? pair.second[r] : pair.first[r]) + 1] = difference[r];
-    };
-    if (pair.count == width) {
-      for (int r = 0; r < width; ++r) write(r);
-    } else {
-      for (int r = 0; r < pair.count; ++r) write(r);
-    }
-  }
-
   KOLMO_NOINLINE void forward_columns(index_t block, V* blocks, T* y) const {
     const index_t m = field_.columns, count = smaller<index_t>(width, m - block * width);
-    const FftBuffer<V> buffer{blocks + block * block_step_};
+    const HostBuffer<V> buffer{blocks + block * block_step_};
     if (count == width)
       field_.along_columns.template transform_to<V>(buffer,
                                                     HostColumns<T, bytes, true>{y + block * width, 2 * m, m, 0});
@@ -160,7 +147,7 @@ class HostFieldFft {
 
   KOLMO_NOINLINE void inverse_columns(index_t block, const T* y, V* blocks) const {
     const index_t m = field_.columns, count = smaller<index_t>(width, m - block * width);
-    const FftBuffer<V> buffer{blocks + block * block_step_};
+    const HostBuffer<V> buffer{blocks + block * block_step_};
     T* from = const_cast<T*>(y) + block * width;
     if (count == width)
       field_.along_columns.template transform_from<V>(buffer,
@@ -176,7 +163,7 @@ class HostFieldFft {
   KOLMO_NOINLINE void inverse_rows(index_t block, const V* blocks, T* x) const {
     const index_t rows = field_.rows(), n = field_.points(), m = field_.columns;
     const FftLine<T>& line = field_.along_rows;
-    const HostScratch<V> buffer(2 * line.size);
+    const HostScratch<V> buffer(2 * (line.size + 1));
     V* z = buffer.data();
     const Pairs pair = pairs(block);
     index_t first[width], second[width];
@@ -187,15 +174,15 @@ class HostFieldFft {
     for (index_t k = m; k <= n - m; ++k) z[2 * k] = z[2 * k + 1] = V{};
     for (index_t b = 0; b < column_blocks_; ++b) {
       const V* source = blocks + b * block_step_;
-      if (is_plain(b * width)) {
-        join_plain<0>(source, b * width, first, second, z, Lane{});
-        join_plain<1>(source, b * width, first, second, z, Lane{});
+      if (b > 0 && 2 * (b + 1) * width <= n) {
+        join<0, true>(source, b * width, first, second, z, Lane{});
+        join<1, true>(source, b * width, first, second, z, Lane{});
       } else {
-        join<0>(source, b * width, first, second, z);
-        join<1>(source, b * width, first, second, z);
+        join<0, false>(source, b * width, first, second, z, Lane{});
+        join<1, false>(source, b * width, first, second, z, Lane{});
       }
     }
-    line.template transform<V>(FftBuffer<V>{z});
+    line.template transform<V>(HostBuffer<V>{z});
     T* row[width];
     for (int r = 0; r < width; ++r) row[r] = x + pair.first[r] * n;
     Rows::store(row, pair.count, n, z + 1, FftByPosition{line.position});
@@ -205,52 +192,32 @@ class HostFieldFft {
     Rows::store(row, count, n, z, FftByPosition{line.position});
   }
 
-  /// The mirror of `separate`; parts are exchanged on both sides.
-  template <int part>
+  /// The mirror of `separate`; parts are exchanged on both sides. The other part of a mode that is its own conjugate
+  /// does not count.
+  template <int part, bool plain, int... j>
   KOLMO_INLINE void join(const V* source, index_t k0, const index_t (&first)[width], const index_t (&second)[width],
-                         V* z) const {
-    const index_t n = field_.points();
-    V one[width], other[width];
-    for (int r = 0; r < width; ++r) {
-      one[r] = source[2 * (part == 0 ? first[r] : second[r]) + 1];
-      other[r] = source[2 * (part == 0 ? second[r] : first[r])];
-    }
-    Lanes::transpose(one);
-    Lanes::transpose(other);
-    const int count = static_cast<int>(smaller<index_t>(width, field_.columns - k0));
-    for (int j = 0; j < count; ++j) {
-      const index_t k = k0 + j;
-      const T weight = field_.inverse_weight(k);
-      V* up = z + 2 * k + 1 - part;
-      if (!field_.is_interior(k))
-        *up = weight * one[j];
-      else if constexpr (part == 0)
-        FftPair::join_real(weight, one[j], other[j], *up, z[2 * (n - k) + 1]);
-      else
-        FftPair::join_imaginary(weight, one[j], other[j], *up, z[2 * (n - k)]);
-    }
-  }
-
-  template <int part, int... j>
-  KOLMO_INLINE void join_plain(const V* source, index_t k0, const index_t (&first)[width],
-                               const index_t (&second)[width], V* z, std::integer_sequence<int, j...>) const {
+                         V* z, std::integer_sequence<int, j...>) const {
     V one[width], other[width];
     ((one[j] = source[2 * (part == 0 ? first[j] : second[j]) + 1]), ...);
     Lanes::transpose(one);
     ((other[j] = source[2 * (part == 0 ? second[j] : first[j])]), ...);
     Lanes::transpose(other);
-    const T weight = field_.inverse_weight(k0);
-    V *up = z + 2 * k0 + 1 - part, *down = z + 2 * (field_.points() - k0) + 1 - part;
+    if constexpr (!plain) ((other[j] = field_.is_interior(k0 + j) ? other[j] : V{}), ...);
+    const T* weight = weights_.data() + k0;
+    const index_t *up = up_.data() + k0, *down = down_.data() + k0;
+    V* to = z + 1 - part;
     if constexpr (part == 0)
-      (FftPair::join_real(weight, one[j], other[j], up[2 * j], down[-2 * j]), ...);
+      (FftPair::join_real(weight[j], one[j], other[j], to[up[j]], to[down[j]]), ...);
     else
-      (FftPair::join_imaginary(weight, one[j], other[j], up[2 * j], down[-2 * j]), ...);
+      (FftPair::join_imaginary(weight[j], one[j], other[j], to[up[j]], to[down[j]]), ...);
   }
 
   index_t line_end() const { return field_.along_columns.size; }
 
   const FieldFft<T>& field_;
   index_t half_, row_blocks_, column_blocks_, block_step_;
+  HostScratch<T> weights_;
+  HostScratch<index_t> up_, down_;
 };
 
 /// Two real columns as the parts of a complex one: part 0 goes to one place, part 1 to another.
@@ -336,11 +303,11 @@ class HostFieldSine {
     }
     Rows::load(first, n, buffer.data() + 2);
     Rows::load(second, n, buffer.data() + 3);
-    const FftBuffer<V> z{buffer.data()};
+    const HostBuffer<V> z{buffer.data()};
     field_.along_rows.template prepare<V>(z, T(1));
     line.template transform<V>(z);
     // Sum l at l - 1.
-    field_.along_rows.template finish<V>(z, FftBuffer<V>{sums.data() - 2});
+    field_.along_rows.template finish<V>(z, HostBuffer<V>{sums.data() - 2});
     const index_t count = smaller<index_t>(width, half_rows_ - block * width);
     for (index_t h = 0; h < 2; ++h)
       for (index_t b = 0; b < column_blocks_; ++b) {
@@ -361,7 +328,7 @@ class HostFieldSine {
   /// Column p with column p + half as parts.
   KOLMO_NOINLINE void transform_columns(index_t block, V* blocks, T* y) const {
     const index_t n = field_.columns(), at = block * width;
-    const FftBuffer<V> z{blocks + block * block_step_};
+    const HostBuffer<V> z{blocks + block * block_step_};
     field_.along_columns.template prepare<V>(z, field_.scale);
     field_.along_columns.line.template transform<V>(z);
     const index_t first = smaller<index_t>(width, half_columns_ - at);

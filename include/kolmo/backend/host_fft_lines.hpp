@@ -25,6 +25,31 @@ class HostScratch {
   V* data_;
 };
 
+/// A value that stays in a register: a compiler that reads it again from memory for every use doubles the loads of a
+/// butterfly, and one that puts it on the stack its stores.
+template <class V>
+KOLMO_INLINE void hold_in_register([[maybe_unused]] V& v) {
+#if defined(__x86_64__)
+  __asm__("" : "+v"(v));
+#endif
+}
+
+/// Points and parts of lines one after the other, as FftBuffer.
+template <class V>
+struct HostBuffer {
+  V* data;
+  KOLMO_INLINE void load(index_t i, V& re, V& im) const {
+    re = data[2 * i];
+    im = data[2 * i + 1];
+    hold_in_register(re);
+    hold_in_register(im);
+  }
+  KOLMO_INLINE void store(index_t i, const V& re, const V& im) const {
+    data[2 * i] = re;
+    data[2 * i + 1] = im;
+  }
+};
+
 /// A batch on the threads: field by field where there are enough of them, else the blocks of one after the other.
 template <class F>
 void host_fft_batch(index_t batch, const F& field) {
@@ -112,6 +137,8 @@ struct HostColumns {
       re = Lanes::load(from, count);
       im = Lanes::load(from + part, count);
     }
+    hold_in_register(re);
+    hold_in_register(im);
   }
   template <class V>
   KOLMO_INLINE void store(index_t i, const V& re, const V& im) const {
@@ -187,9 +214,9 @@ class HostRowsFft {
       b.advance(given, 0);
       Rows::load(b.in, given, z + im);
     }
-    if (f.completes()) f.template complete<V>(FftBuffer<V>{z});
-    f.line.template transform<V>(FftBuffer<V>{z});
-    if (f.weighs()) f.template weigh<V>(FftBuffer<V>{z});
+    if (f.completes()) f.template complete<V>(HostBuffer<V>{z});
+    f.line.template transform<V>(HostBuffer<V>{z});
+    if (f.weighs()) f.template weigh<V>(HostBuffer<V>{z});
     Rows::store(b.out, b.count, kept, z + re, FftByPosition{f.line.position});
     if (f.real_out) return;
     b.advance(0, kept);
@@ -200,12 +227,12 @@ class HostRowsFft {
     const index_t n = f.line.points;
     const HostScratch<V> buffer(2 * f.line.size), sums(2 * n);
     const Block b(rows, block, x, n - 1, y, n - 1);
-    const FftBuffer<V> z{buffer.data()};
+    const HostBuffer<V> z{buffer.data()};
     Rows::load(b.in, n - 1, z.data + 2);
     for (index_t j = 1; j < n; ++j) z.data[2 * j + 1] = z.data[2 * j];
     f.template prepare<V>(z, scale);
     f.line.template transform<V>(z);
-    f.template finish<V>(z, FftBuffer<V>{sums.data()});
+    f.template finish<V>(z, HostBuffer<V>{sums.data()});
     Rows::store(b.out, b.count, n - 1, sums.data() + 2, FftInOrder{});
   }
 };
@@ -235,7 +262,7 @@ class HostColumnsFft {
   KOLMO_NOINLINE static void transform_block(const FftLine<T>& line, bool inverse, index_t columns, index_t count,
                                              const T* x, T* y) {
     const HostScratch<V> buffer(2 * line.size);
-    const FftBuffer<V> z{buffer.data()};
+    const HostBuffer<V> z{buffer.data()};
     const index_t part = inverse ? -columns : columns, first = inverse ? columns : 0;
     const HostColumns<T, bytes, whole> in{const_cast<T*>(x) + first, 2 * columns, part, count};
     for (index_t j = 0; j < line.points; ++j) {
