@@ -52,6 +52,7 @@ struct FftSpacedBuffer {
 template <class Buffer>
 struct FftExchanged {
   Buffer buffer;
+  KOLMO_HD KOLMO_INLINE FftExchanged block(int g) const { return {buffer.block(g)}; }
   template <class V>
   KOLMO_HD KOLMO_INLINE void load(index_t i, V& re, V& im) const {
     buffer.load(i, im, re);
@@ -60,6 +61,16 @@ struct FftExchanged {
   KOLMO_HD KOLMO_INLINE void store(index_t i, const V& re, const V& im) const {
     buffer.store(i, im, re);
   }
+};
+
+/// A buffer and where its points come from or go to: one line of those that FftLine::transform_from and _to take.
+template <class Buffer, class Outside>
+struct FftLinePair {
+  static constexpr int count = 1;
+  Buffer inside;
+  Outside other;
+  KOLMO_HD KOLMO_INLINE Buffer buffer(int) const { return inside; }
+  KOLMO_HD KOLMO_INLINE Outside outside(int) const { return other; }
 };
 
 /// The transform of `radix` points in registers.
@@ -248,48 +259,57 @@ struct FftLine {
   template <class V, class Buffer>
   KOLMO_HD void transform(const Buffer& buffer) const {
     if (!convolves()) {
-      run_stages<V>(buffer);
+      run_stages<V>(buffer, 0, stage_count);
       return;
     }
     for (index_t j = 0; j < points; ++j) multiply<V>(buffer, j, chirp[2 * j], chirp[2 * j + 1]);
     const V zero = V{};
     for (index_t j = points; j < size; ++j) buffer.store(j, zero, zero);
-    run_stages<V>(buffer);
+    run_stages<V>(buffer, 0, stage_count);
     for (index_t j = 0; j < size; ++j) multiply<V>(buffer, j, kernel[2 * j], kernel[2 * j + 1]);
     for (int s = stage_count - 1; s >= 0; --s) mirrored_stage<V>(buffer, stages[s]);
     for (index_t j = 0; j < points; ++j) multiply<V>(buffer, j, chirp[2 * j], chirp[2 * j + 1]);
   }
 
-  /// The same with x_j read from in.load(j, ...).
-  template <class V, class Buffer, class In>
-  KOLMO_HD void transform_from(const Buffer& buffer, const In& in) const {
+  /// The same for lines.count lines with x_j read from lines.outside(g).load(j, ...), in lines.buffer(g). The lines take
+  /// turns, as they lie side by side.
+  template <class V, class Lines>
+  KOLMO_HD void transform_from(const Lines& lines) const {
     if (convolves() || stage_count == 0) {
-      for (index_t j = 0; j < points; ++j) {
-        V re, im;
-        in.load(j, re, im);
-        buffer.store(j, re, im);
+      for (int g = 0; g < lines.count; ++g) {
+        const auto& buffer = lines.buffer(g);
+        const auto& in = lines.outside(g);
+        for (index_t j = 0; j < points; ++j) {
+          V re, im;
+          in.load(j, re, im);
+          buffer.store(j, re, im);
+        }
+        transform<V>(buffer);
       }
-      transform<V>(buffer);
       return;
     }
-    stage<V>(in, buffer, stages[0]);
-    for (int s = 1; s < stage_count; ++s) stage<V>(buffer, buffer, stages[s]);
+    first_stage<V>(lines, stages[0]);
+    for (int g = 0; g < lines.count; ++g) run_stages<V>(lines.buffer(g), 1, stage_count);
   }
 
-  /// The same with y_k given to out.store(k, ...); the buffer is left undefined.
-  template <class V, class Buffer, class Out>
-  KOLMO_HD void transform_to(const Buffer& buffer, const Out& out) const {
+  /// The same with y_k given to lines.outside(g).store(k, ...); the buffers are left undefined.
+  template <class V, class Lines>
+  KOLMO_HD void transform_to(const Lines& lines) const {
     if (convolves() || stage_count == 0) {
-      transform<V>(buffer);
-      for (index_t k = 0; k < points; ++k) {
-        V re, im;
-        buffer.load(position[k], re, im);
-        out.store(k, re, im);
+      for (int g = 0; g < lines.count; ++g) {
+        const auto& buffer = lines.buffer(g);
+        const auto& out = lines.outside(g);
+        transform<V>(buffer);
+        for (index_t k = 0; k < points; ++k) {
+          V re, im;
+          buffer.load(position[k], re, im);
+          out.store(k, re, im);
+        }
       }
       return;
     }
-    for (int s = 0; s + 1 < stage_count; ++s) stage<V>(buffer, buffer, stages[s]);
-    last_stage<V>(buffer, out, stages[stage_count - 1]);
+    for (int g = 0; g < lines.count; ++g) run_stages<V>(lines.buffer(g), 0, stage_count - 1);
+    last_stage<V>(lines, stages[stage_count - 1]);
   }
 
  private:
@@ -301,30 +321,30 @@ struct FftLine {
   }
 
   template <class V, class Buffer>
-  KOLMO_HD void run_stages(const Buffer& buffer) const {
-    for (int s = 0; s < stage_count; ++s) stage<V>(buffer, buffer, stages[s]);
+  KOLMO_HD void run_stages(const Buffer& buffer, int begin, int end) const {
+    for (int s = begin; s < end; ++s) stage<V>(buffer, stages[s]);
   }
 
-  template <class V, class In, class Out>
-  KOLMO_HD void stage(const In& in, const Out& out, const FftStage& s) const {
+  template <class V, class Buffer>
+  KOLMO_HD void stage(const Buffer& buffer, const FftStage& s) const {
     switch (s.radix) {
       case 2:
-        return radix_stage<2, V>(in, out, s);
+        return radix_stage<2, V>(buffer, s);
       case 3:
-        return radix_stage<3, V>(in, out, s);
+        return radix_stage<3, V>(buffer, s);
       case 4:
-        return radix_stage<4, V>(in, out, s);
+        return radix_stage<4, V>(buffer, s);
       case 5:
-        return radix_stage<5, V>(in, out, s);
+        return radix_stage<5, V>(buffer, s);
       default:
-        return radix_stage<8, V>(in, out, s);
+        return radix_stage<8, V>(buffer, s);
     }
   }
-  template <int radix, class V, class In, class Out>
-  KOLMO_HD KOLMO_NOINLINE void radix_stage(const In& in, const Out& out, const FftStage& s) const {
+  template <int radix, class V, class Buffer>
+  KOLMO_HD KOLMO_NOINLINE void radix_stage(const Buffer& buffer, const FftStage& s) const {
     const index_t step = s.length / radix, all = size, length = s.length;
-    const FftButterfly<radix, T, V, false, In, Out> plain{in, out};
-    const FftButterfly<radix, T, V, true, In, Out> turned{in, out};
+    const FftButterfly<radix, T, V, false, Buffer, Buffer> plain{buffer, buffer};
+    const FftButterfly<radix, T, V, true, Buffer, Buffer> turned{buffer, buffer};
     if (step == 1) {
       KOLMO_ROLLED
       for (index_t block = 0; block < all; block += radix) plain(block, 1, block, 1, roots);
@@ -341,27 +361,62 @@ struct FftLine {
     }
   }
 
-  template <class V, class In, class Out>
-  KOLMO_HD void last_stage(const In& in, const Out& out, const FftStage& s) const {
+  template <class V, class Lines>
+  KOLMO_HD void first_stage(const Lines& lines, const FftStage& s) const {
     switch (s.radix) {
       case 2:
-        return radix_last<2, V>(in, out);
+        return radix_first<2, V>(lines, s);
       case 3:
-        return radix_last<3, V>(in, out);
+        return radix_first<3, V>(lines, s);
       case 4:
-        return radix_last<4, V>(in, out);
+        return radix_first<4, V>(lines, s);
       case 5:
-        return radix_last<5, V>(in, out);
+        return radix_first<5, V>(lines, s);
       default:
-        return radix_last<8, V>(in, out);
+        return radix_first<8, V>(lines, s);
     }
   }
-  template <int radix, class V, class In, class Out>
-  KOLMO_HD KOLMO_NOINLINE void radix_last(const In& in, const Out& out) const {
+  template <int radix, class V, class Lines>
+  KOLMO_HD KOLMO_NOINLINE void radix_first(const Lines& lines, const FftStage& s) const {
+    const index_t step = s.length / radix;
+    const T* w = roots + s.roots;
+    for (int g = 0; g < lines.count; ++g) butterfly<radix, V, false>(lines.outside(g), lines.buffer(g), 0, step, 0, step, w);
+    for (index_t i = 1; i < step; ++i) {
+      KOLMO_ROLLED
+      for (int g = 0; g < lines.count; ++g)
+        butterfly<radix, V, true>(lines.outside(g), lines.buffer(g), i, step, i, step, w);
+      w += 2 * (radix - 1);
+    }
+  }
+  template <int radix, class V, bool turned, class In, class Out>
+  KOLMO_HD KOLMO_INLINE static void butterfly(const In& in, const Out& out, index_t from, index_t from_step, index_t to,
+                                              index_t to_step, const T* w) {
+    FftButterfly<radix, T, V, turned, In, Out>{in, out}(from, from_step, to, to_step, w);
+  }
+
+  template <class V, class Lines>
+  KOLMO_HD void last_stage(const Lines& lines, const FftStage& s) const {
+    switch (s.radix) {
+      case 2:
+        return radix_last<2, V>(lines);
+      case 3:
+        return radix_last<3, V>(lines);
+      case 4:
+        return radix_last<4, V>(lines);
+      case 5:
+        return radix_last<5, V>(lines);
+      default:
+        return radix_last<8, V>(lines);
+    }
+  }
+  template <int radix, class V, class Lines>
+  KOLMO_HD KOLMO_NOINLINE void radix_last(const Lines& lines) const {
     const index_t all = size, step = all / radix;
-    const FftButterfly<radix, T, V, false, In, Out> plain{in, out};
-    KOLMO_ROLLED
-    for (index_t block = 0; block < all; block += radix) plain(block, 1, wave[block], step, roots);
+    for (index_t block = 0; block < all; block += radix) {
+      KOLMO_ROLLED
+      for (int g = 0; g < lines.count; ++g)
+        butterfly<radix, V, false>(lines.buffer(g), lines.outside(g), block, 1, wave[block], step, roots);
+    }
   }
 
   template <class V, class Buffer>

@@ -14,6 +14,7 @@ class HostFieldFft {
   using Rows = HostRows<T, bytes>;
   using V = typename Lanes::Vector;
   static constexpr int width = Lanes::width;
+  static constexpr index_t column_group = 4;
 
  public:
   /// x[batch, n0, n1] -> y[batch, n0, 2, columns].
@@ -25,7 +26,7 @@ class HostFieldFft {
       const T* from = x + b * field.rows() * field.points();
       T* to = y + b * field.rows() * 2 * field.columns;
       threads::parallel_for(f.row_blocks_, [&](index_t block) { f.forward_rows(block, from, blocks.data()); });
-      threads::parallel_for(f.column_blocks_, [&](index_t block) { f.forward_columns(block, blocks.data(), to); });
+      threads::parallel_for(f.column_groups(), [&](index_t group) { f.forward_columns(group, blocks.data(), to); });
     });
   }
 
@@ -37,7 +38,7 @@ class HostFieldFft {
       const HostScratch<V> blocks(f.block_step_ * f.column_blocks_);
       const T* from = y + b * field.rows() * 2 * field.columns;
       T* to = x + b * field.rows() * field.points();
-      threads::parallel_for(f.column_blocks_, [&](index_t block) { f.inverse_columns(block, from, blocks.data()); });
+      threads::parallel_for(f.column_groups(), [&](index_t group) { f.inverse_columns(group, from, blocks.data()); });
       threads::parallel_for(f.row_blocks_, [&](index_t block) { f.inverse_rows(block, blocks.data(), to); });
     });
   }
@@ -134,29 +135,44 @@ class HostFieldFft {
     ((target[2 * (part == 0 ? pair.second[j] : pair.first[j]) + 1] = difference[j]), ...);
   }
 
-  KOLMO_NOINLINE void forward_columns(index_t block, V* blocks, T* y) const {
-    const index_t m = field_.columns, count = smaller<index_t>(width, m - block * width);
-    const HostBuffer<V> buffer{blocks + block * block_step_};
-    if (count == width)
-      field_.along_columns.template transform_to<V>(buffer,
-                                                    HostColumns<T, bytes, true>{y + block * width, 2 * m, m, 0});
-    else
-      field_.along_columns.template transform_to<V>(buffer,
-                                                    HostColumns<T, bytes, false>{y + block * width, 2 * m, m, count});
+  /// Whole blocks of columns are taken some at a time, so that what is next to each other in memory is read and
+  /// written in one go.
+  using Columns = HostColumns<T, bytes, true>;
+  using LastColumns = HostColumns<T, bytes, false>;
+  index_t column_groups() const { return divide_up(column_blocks_, column_group); }
+
+  KOLMO_NOINLINE void forward_columns(index_t group, V* blocks, T* y) const {
+    const FftLine<T>& line = field_.along_columns;
+    const index_t m = field_.columns, begin = group * column_group;
+    const index_t end = smaller(begin + column_group, column_blocks_), whole = smaller(end, m / width);
+    if (begin < whole)
+      line.template transform_to<V>(HostColumnBlocks<V, Columns>{
+          blocks + begin * block_step_, block_step_, {y + begin * width, 2 * m, m, 0}, static_cast<int>(whole - begin)});
+    if (whole < end)
+      line.template transform_to<V>(HostColumnBlocks<V, LastColumns>{
+          blocks + whole * block_step_, block_step_, {y + whole * width, 2 * m, m, m - whole * width}, 1});
   }
 
-  KOLMO_NOINLINE void inverse_columns(index_t block, const T* y, V* blocks) const {
-    const index_t m = field_.columns, count = smaller<index_t>(width, m - block * width);
-    const HostBuffer<V> buffer{blocks + block * block_step_};
-    T* from = const_cast<T*>(y) + block * width;
-    if (count == width)
-      field_.along_columns.template transform_from<V>(buffer,
-                                                      FftExchanged<HostColumns<T, bytes, true>>{{from, 2 * m, m, 0}});
-    else
-      field_.along_columns.template transform_from<V>(
-          buffer, FftExchanged<HostColumns<T, bytes, false>>{{from, 2 * m, m, count}});
-    buffer.data[2 * line_end()] = V{};
-    buffer.data[2 * line_end() + 1] = V{};
+  KOLMO_NOINLINE void inverse_columns(index_t group, const T* y, V* blocks) const {
+    const FftLine<T>& line = field_.along_columns;
+    const index_t m = field_.columns, begin = group * column_group;
+    const index_t end = smaller(begin + column_group, column_blocks_), whole = smaller(end, m / width);
+    T* from = const_cast<T*>(y);
+    if (begin < whole)
+      line.template transform_from<V>(HostColumnBlocks<V, FftExchanged<Columns>>{blocks + begin * block_step_,
+                                                                                 block_step_,
+                                                                                 {{from + begin * width, 2 * m, m, 0}},
+                                                                                 static_cast<int>(whole - begin)});
+    if (whole < end)
+      line.template transform_from<V>(
+          HostColumnBlocks<V, FftExchanged<LastColumns>>{blocks + whole * block_step_,
+                                                         block_step_,
+                                                         {{from + whole * width, 2 * m, m, m - whole * width}},
+                                                         1});
+    for (index_t b = begin; b < end; ++b) {
+      V* const behind = blocks + b * block_step_ + 2 * line_end();
+      behind[0] = behind[1] = V{};
+    }
   }
 
   /// The blocks hold exchanged parts, by position.
@@ -174,7 +190,7 @@ class HostFieldFft {
     for (index_t k = m; k <= n - m; ++k) z[2 * k] = z[2 * k + 1] = V{};
     for (index_t b = 0; b < column_blocks_; ++b) {
       const V* source = blocks + b * block_step_;
-      if (b > 0 && 2 * (b + 1) * width <= n) {
+      if (b > 0 && (b + 1) * width <= m && 2 * (b + 1) * width < n + 2) {
         join<0, true>(source, b * width, first, second, z, Lane{});
         join<1, true>(source, b * width, first, second, z, Lane{});
       } else {
@@ -203,13 +219,24 @@ class HostFieldFft {
     ((other[j] = source[2 * (part == 0 ? second[j] : first[j])]), ...);
     Lanes::transpose(other);
     if constexpr (!plain) ((other[j] = field_.is_interior(k0 + j) ? other[j] : V{}), ...);
-    const T* weight = weights_.data() + k0;
-    const index_t *up = up_.data() + k0, *down = down_.data() + k0;
-    V* to = z + 1 - part;
+    if constexpr (plain) {
+      const T weight = field_.inverse_weight(k0);
+      V *up = z + 2 * k0 + 1 - part, *down = z + 2 * (field_.points() - k0) + 1 - part;
+      (join<part>(weight, one[j], other[j], up[2 * j], down[-2 * j]), ...);
+    } else {
+      const T* weight = weights_.data() + k0;
+      const index_t *up = up_.data() + k0, *down = down_.data() + k0;
+      V* to = z + 1 - part;
+      (join<part>(weight[j], one[j], other[j], to[up[j]], to[down[j]]), ...);
+    }
+  }
+
+  template <int part>
+  KOLMO_INLINE static void join(T weight, const V& one, const V& other, V& up, V& down) {
     if constexpr (part == 0)
-      (FftPair::join_real(weight[j], one[j], other[j], to[up[j]], to[down[j]]), ...);
+      FftPair::join_real(weight, one, other, up, down);
     else
-      (FftPair::join_imaginary(weight[j], one[j], other[j], to[up[j]], to[down[j]]), ...);
+      FftPair::join_imaginary(weight, one, other, up, down);
   }
 
   index_t line_end() const { return field_.along_columns.size; }

@@ -127,6 +127,7 @@ struct HostColumns {
   T* data;
   index_t row, part;  // distances
   index_t count;      // columns, where not a whole vector
+  KOLMO_INLINE HostColumns block(int g) const { return {data + g * Lanes::width, row, part, count}; }
   template <class V>
   KOLMO_INLINE void load(index_t i, V& re, V& im) const {
     const T* from = data + i * row;
@@ -151,6 +152,17 @@ struct HostColumns {
       Lanes::store(to + part, im, count);
     }
   }
+};
+
+/// Blocks of lanes that are neighbours in memory, with their buffers: lines for FftLine::transform_from and _to.
+template <class V, class Columns>
+struct HostColumnBlocks {
+  V* buffers;
+  index_t step;  // from buffer to buffer
+  Columns columns;
+  int count;
+  KOLMO_INLINE HostBuffer<V> buffer(int g) const { return {buffers + g * step}; }
+  KOLMO_INLINE Columns outside(int g) const { return columns.block(g); }
 };
 
 /// Places in natural order, and those that the stages leave.
@@ -270,7 +282,8 @@ class HostColumnsFft {
       in.load(j, re, im);
       z.store(j, re, im);
     }
-    line.template transform_to<V>(z, HostColumns<T, bytes, whole>{y + first, 2 * columns, part, count});
+    line.template transform_to<V>(FftLinePair<HostBuffer<V>, HostColumns<T, bytes, whole>>{
+        z, HostColumns<T, bytes, whole>{y + first, 2 * columns, part, count}});
   }
 };
 

@@ -187,10 +187,10 @@ struct ComplexColumns {
     const FftSpacedBuffer<T> z{memory + item, lines};
     if constexpr (inverse) {
       fft_load<T>(z, FftExchanged<FftColumn<T>>{in}, line.points);
-      line.template transform_to<T>(z, FftExchanged<FftColumn<T>>{out});
+      line.template transform_to<T>(FftLinePair<FftSpacedBuffer<T>, FftExchanged<FftColumn<T>>>{z, {out}});
     } else {
       fft_load<T>(z, in, line.points);
-      line.template transform_to<T>(z, out);
+      line.template transform_to<T>(FftLinePair<FftSpacedBuffer<T>, FftColumn<T>>{z, out});
     }
   }
 };
