@@ -271,8 +271,8 @@ struct FftLine {
     for (index_t j = 0; j < points; ++j) multiply<V>(buffer, j, chirp[2 * j], chirp[2 * j + 1]);
   }
 
-  /// The same for lines.count lines with x_j read from lines.outside(g).load(j, ...), in lines.buffer(g). The lines take
-  /// turns, as they lie side by side.
+  /// The same for lines.count lines with x_j read from lines.outside(g).load(j, ...), in lines.buffer(g). The lines
+  /// take turns, as they lie side by side.
   template <class V, class Lines>
   KOLMO_HD void transform_from(const Lines& lines) const {
     if (convolves() || stage_count == 0) {
@@ -380,7 +380,8 @@ struct FftLine {
   KOLMO_HD KOLMO_NOINLINE void radix_first(const Lines& lines, const FftStage& s) const {
     const index_t step = s.length / radix;
     const T* w = roots + s.roots;
-    for (int g = 0; g < lines.count; ++g) butterfly<radix, V, false>(lines.outside(g), lines.buffer(g), 0, step, 0, step, w);
+    for (int g = 0; g < lines.count; ++g)
+      butterfly<radix, V, false>(lines.outside(g), lines.buffer(g), 0, step, 0, step, w);
     for (index_t i = 1; i < step; ++i) {
       KOLMO_ROLLED
       for (int g = 0; g < lines.count; ++g)

@@ -3,7 +3,7 @@
 // parts of one complex line, so that no root of unity separates them; columns are lanes as they lie. Between the two
 // passes the field lies in blocks of as many columns as a vector holds, which stay in the first-level cache.
 
-#include <kolmo/backend/host_fft_lines.hpp>
+#include <kolmo/backend/host_fft_sine.hpp>
 
 namespace kolmo::detail {
 
@@ -14,12 +14,12 @@ class HostFieldFft {
   using Rows = HostRows<T, bytes>;
   using V = typename Lanes::Vector;
   static constexpr int width = Lanes::width;
-  static constexpr index_t column_group = 4;
+  static constexpr index_t most_in_group = 8;
 
  public:
   /// x[batch, n0, n1] -> y[batch, n0, 2, columns].
   static void forward(const FieldFft<T>& field, index_t batch, const T* x, T* y) {
-    HostFieldFft f(field);
+    HostFieldFft f(field, batch);
     f.prepare_forward();
     host_fft_batch(batch, [&](index_t b) {
       const HostScratch<V> blocks(f.block_step_ * f.column_blocks_);
@@ -32,7 +32,7 @@ class HostFieldFft {
 
   /// The other way.
   static void inverse(const FieldFft<T>& field, index_t batch, const T* y, T* x) {
-    HostFieldFft f(field);
+    HostFieldFft f(field, batch);
     f.prepare_inverse();
     host_fft_batch(batch, [&](index_t b) {
       const HostScratch<V> blocks(f.block_step_ * f.column_blocks_);
@@ -44,12 +44,13 @@ class HostFieldFft {
   }
 
  private:
-  explicit HostFieldFft(const FieldFft<T>& field)
+  HostFieldFft(const FieldFft<T>& field, index_t batch)
       : field_(field),
         half_(divide_up(field.rows(), 2)),
         row_blocks_(divide_up(half_, width)),
         column_blocks_(divide_up(field.columns, width)),
         block_step_(2 * (field.along_columns.size + 1)),
+        column_group_(group_size(batch)),
         weights_(column_blocks_ * width),
         up_(column_blocks_ * width),
         down_(column_blocks_ * width) {}
@@ -135,19 +136,26 @@ class HostFieldFft {
     ((target[2 * (part == 0 ? pair.second[j] : pair.first[j]) + 1] = difference[j]), ...);
   }
 
-  /// Whole blocks of columns are taken some at a time, so that what is next to each other in memory is read and
-  /// written in one go.
+  /// Blocks of columns are taken some at a time, so that what is next to each other in memory is read and written in
+  /// one go, where enough of them are left for every thread.
   using Columns = HostColumns<T, bytes, true>;
   using LastColumns = HostColumns<T, bytes, false>;
-  index_t column_groups() const { return divide_up(column_blocks_, column_group); }
+  index_t group_size(index_t batch) const {
+    const index_t available = threads::available();
+    if (batch >= available) return most_in_group;
+    return smaller(most_in_group, divide_up(column_blocks_, available));
+  }
+  index_t column_groups() const { return divide_up(column_blocks_, column_group_); }
 
   KOLMO_NOINLINE void forward_columns(index_t group, V* blocks, T* y) const {
     const FftLine<T>& line = field_.along_columns;
-    const index_t m = field_.columns, begin = group * column_group;
-    const index_t end = smaller(begin + column_group, column_blocks_), whole = smaller(end, m / width);
+    const index_t m = field_.columns, begin = group * column_group_;
+    const index_t end = smaller(begin + column_group_, column_blocks_), whole = smaller(end, m / width);
     if (begin < whole)
-      line.template transform_to<V>(HostColumnBlocks<V, Columns>{
-          blocks + begin * block_step_, block_step_, {y + begin * width, 2 * m, m, 0}, static_cast<int>(whole - begin)});
+      line.template transform_to<V>(HostColumnBlocks<V, Columns>{blocks + begin * block_step_,
+                                                                 block_step_,
+                                                                 {y + begin * width, 2 * m, m, 0},
+                                                                 static_cast<int>(whole - begin)});
     if (whole < end)
       line.template transform_to<V>(HostColumnBlocks<V, LastColumns>{
           blocks + whole * block_step_, block_step_, {y + whole * width, 2 * m, m, m - whole * width}, 1});
@@ -155,8 +163,8 @@ class HostFieldFft {
 
   KOLMO_NOINLINE void inverse_columns(index_t group, const T* y, V* blocks) const {
     const FftLine<T>& line = field_.along_columns;
-    const index_t m = field_.columns, begin = group * column_group;
-    const index_t end = smaller(begin + column_group, column_blocks_), whole = smaller(end, m / width);
+    const index_t m = field_.columns, begin = group * column_group_;
+    const index_t end = smaller(begin + column_group_, column_blocks_), whole = smaller(end, m / width);
     T* from = const_cast<T*>(y);
     if (begin < whole)
       line.template transform_from<V>(HostColumnBlocks<V, FftExchanged<Columns>>{blocks + begin * block_step_,
@@ -164,11 +172,8 @@ class HostFieldFft {
                                                                                  {{from + begin * width, 2 * m, m, 0}},
                                                                                  static_cast<int>(whole - begin)});
     if (whole < end)
-      line.template transform_from<V>(
-          HostColumnBlocks<V, FftExchanged<LastColumns>>{blocks + whole * block_step_,
-                                                         block_step_,
-                                                         {{from + whole * width, 2 * m, m, m - whole * width}},
-                                                         1});
+      line.template transform_from<V>(HostColumnBlocks<V, FftExchanged<LastColumns>>{
+          blocks + whole * block_step_, block_step_, {{from + whole * width, 2 * m, m, m - whole * width}}, 1});
     for (index_t b = begin; b < end; ++b) {
       V* const behind = blocks + b * block_step_ + 2 * line_end();
       behind[0] = behind[1] = V{};
@@ -242,134 +247,9 @@ class HostFieldFft {
   index_t line_end() const { return field_.along_columns.size; }
 
   const FieldFft<T>& field_;
-  index_t half_, row_blocks_, column_blocks_, block_step_;
+  index_t half_, row_blocks_, column_blocks_, block_step_, column_group_;
   HostScratch<T> weights_;
   HostScratch<index_t> up_, down_;
-};
-
-/// Two real columns as the parts of a complex one: part 0 goes to one place, part 1 to another.
-template <class T, int bytes, bool whole>
-struct HostSineColumns {
-  using Lanes = FftLanes<T, bytes>;
-  T *first, *second;  // row l - 1 is what index l means
-  index_t row;
-  index_t first_count, second_count;
-  template <class V>
-  KOLMO_INLINE void store(index_t l, const V& re, const V& im) const {
-    if constexpr (whole) {
-      Lanes::store(first + (l - 1) * row, re);
-      Lanes::store(second + (l - 1) * row, im);
-    } else {
-      Lanes::store(first + (l - 1) * row, re, first_count);
-      Lanes::store(second + (l - 1) * row, im, second_count);
-    }
-  }
-};
-
-template <class T, int bytes = fft_vector_bytes>
-class HostFieldSine {
-  using Lanes = FftLanes<T, bytes>;
-  using Rows = HostRows<T, bytes>;
-  using V = typename Lanes::Vector;
-  static constexpr int width = Lanes::width;
-
- public:
-  /// x[batch, rows, columns] -> y, which may be x.
-  static void apply(const FieldSine<T>& field, index_t batch, const T* x, T* y) {
-    const HostFieldSine f(field);
-    host_fft_batch(batch, [&](index_t b) {
-      const HostScratch<V> blocks(f.block_step_ * f.column_blocks_);
-      const T* from = x + b * field.rows() * field.columns();
-      T* to = y + b * field.rows() * field.columns();
-      threads::parallel_for(f.row_blocks_, [&](index_t block) {
-        if (meets(block, f.half_rows_, field.row_begin, field.row_end))
-          f.transform_rows(block, from, blocks.data());
-        else
-          f.clear_rows(block, blocks.data());
-      });
-      threads::parallel_for(f.column_blocks_, [&](index_t block) {
-        if (meets(block, f.half_columns_, field.column_begin, field.column_end))
-          f.transform_columns(block, blocks.data(), to);
-      });
-    });
-  }
-
- private:
-  explicit HostFieldSine(const FieldSine<T>& field)
-      : field_(field),
-        half_rows_(divide_up(field.rows(), 2)),
-        half_columns_(divide_up(field.columns(), 2)),
-        row_blocks_(divide_up(half_rows_, width)),
-        column_blocks_(divide_up(half_columns_, width)),
-        block_step_(2 * field.along_columns.line.size) {}
-
-  /// Whether a block of lines, in pairs p and p + half, has one of [begin, end).
-  static bool meets(index_t block, index_t half, index_t begin, index_t end) {
-    const index_t first = block * width, last = smaller(first + width, half);
-    return (first < end && begin < last) || (first + half < end && begin < last + half);
-  }
-
-  void clear_rows(index_t block, V* blocks) const {
-    const index_t first = block * width, last = smaller(first + width, half_rows_);
-    for (index_t part = 0; part < 2; ++part)
-      for (index_t row = first + part * half_rows_; row < smaller(last + part * half_rows_, field_.rows()); ++row)
-        for (index_t b = 0; b < column_blocks_; ++b)
-          for (index_t h = 0; h < 2; ++h) blocks[b * block_step_ + h + 2 * (row + 1)] = V{};
-  }
-
-  /// Row p with row p + half as parts. A row that is missing repeats the one before.
-  KOLMO_NOINLINE void transform_rows(index_t block, const T* x, V* blocks) const {
-    const index_t rows = field_.rows(), n = field_.columns();
-    const FftLine<T>& line = field_.along_rows.line;
-    const HostScratch<V> buffer(2 * line.size), sums(2 * (n + width));
-    const T *first[width], *second[width];
-    for (int r = 0; r < width; ++r) {
-      const index_t p = smaller(block * width + r, half_rows_ - 1);
-      first[r] = x + p * n;
-      second[r] = x + smaller(p + half_rows_, rows - 1) * n;
-    }
-    Rows::load(first, n, buffer.data() + 2);
-    Rows::load(second, n, buffer.data() + 3);
-    const HostBuffer<V> z{buffer.data()};
-    field_.along_rows.template prepare<V>(z, T(1));
-    line.template transform<V>(z);
-    // Sum l at l - 1.
-    field_.along_rows.template finish<V>(z, HostBuffer<V>{sums.data() - 2});
-    const index_t count = smaller<index_t>(width, half_rows_ - block * width);
-    for (index_t h = 0; h < 2; ++h)
-      for (index_t b = 0; b < column_blocks_; ++b) {
-        V* target = blocks + b * block_step_ + h;
-        for (int part = 0; part < 2; ++part) {
-          V v[width];
-          for (int j = 0; j < width; ++j)
-            v[j] = sums.data()[2 * smaller(h * half_columns_ + b * width + j, n - 1) + part];
-          Lanes::transpose(v);
-          for (int r = 0; r < count; ++r) {
-            const index_t row = block * width + r + (part == 0 ? 0 : half_rows_);
-            if (row < rows) target[2 * (row + 1)] = v[r];
-          }
-        }
-      }
-  }
-
-  /// Column p with column p + half as parts.
-  KOLMO_NOINLINE void transform_columns(index_t block, V* blocks, T* y) const {
-    const index_t n = field_.columns(), at = block * width;
-    const HostBuffer<V> z{blocks + block * block_step_};
-    field_.along_columns.template prepare<V>(z, field_.scale);
-    field_.along_columns.line.template transform<V>(z);
-    const index_t first = smaller<index_t>(width, half_columns_ - at);
-    const index_t second = larger<index_t>(0, smaller<index_t>(width, n - half_columns_ - at));
-    T* to = y + at;
-    if (first == width && second == width)
-      field_.along_columns.template finish<V>(z, HostSineColumns<T, bytes, true>{to, to + half_columns_, n, 0, 0});
-    else
-      field_.along_columns.template finish<V>(
-          z, HostSineColumns<T, bytes, false>{to, to + half_columns_, n, first, second});
-  }
-
-  const FieldSine<T>& field_;
-  index_t half_rows_, half_columns_, row_blocks_, column_blocks_, block_step_;
 };
 
 // With KOLMO_COMPILED, and in CUDA files, which have no vector types, these come from the library kolmo::compiled.

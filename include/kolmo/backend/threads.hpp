@@ -28,6 +28,7 @@ class Pool {
   }
 
   int count() const { return count_.load(std::memory_order_relaxed); }
+  int available() const { return inside_ ? 1 : count(); }
 
   void set_count(int count) {
     if (inside_) throw ArgumentError("the number of threads cannot change inside a parallel loop; set it before");
@@ -164,6 +165,9 @@ void run_tile(const void* context, index_t tile) {
 
 /// Number of threads that parallel loops of this process use; the number of processors unless set.
 inline int count() { return detail::Pool::instance().count(); }
+
+/// How many of them a loop that starts here would get: one inside a parallel loop.
+inline int available() { return detail::Pool::instance().available(); }
 
 /// Sets the number of threads. Throws ArgumentError unless count >= 1.
 inline void set_count(int count) {
