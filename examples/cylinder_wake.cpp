@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include <kolmo/ad/transforms.hpp>
 #include <kolmo/backend/cpu.hpp>
@@ -36,6 +37,17 @@ flow::ForceHistory run(const Wake& wake, Wake::State& state, kolmo::index_t step
   return history;
 }
 
+/// A cylinder at rest below one that moves up and down, y = 0.25 sin(2 pi 0.2 t).
+Wake two_cylinders() {
+  flow::ImmersedOptions options;
+  options.grid = {.nx = 80, .ny = 60, .levels = 2, .length = 8, .corner_x = -2, .corner_y = -3};
+  options.time_step = 0.04;
+  flow::Body still = flow::circle_with_spacing(0, -1, 0.5, options.grid.spacing());
+  flow::Body moving = flow::circle_with_spacing(0, 1, 0.5, options.grid.spacing());
+  moving.motion = flow::PitchPlunge{.plunge_amplitude = 0.25, .plunge_frequency = 0.2};
+  return Wake(options, {still, moving});
+}
+
 /// The gradient of the drag force `steps` steps later in everything that the state holds.
 Vector drag_gradient(const Wake& wake, const Wake::State& state, kolmo::index_t steps) {
   const kolmo::index_t end = flow::packed_size(wake), points = wake.points();
@@ -50,7 +62,7 @@ int main(int argc, char** argv) {
   const kolmo::index_t steps = argc == 2 ? std::atoi(argv[1]) : 50;
   if (steps < 1) {
     std::fprintf(stderr, "usage: cylinder_wake STEPS\n");
-    return 2;
+    return argc == 2 && std::strcmp(argv[1], "--help") == 0 ? 0 : 2;
   }
   const Wake wake = cylinder();
   for (const std::string& warning : wake.warnings()) std::printf("note: %s\n", warning.c_str());
@@ -59,6 +71,12 @@ int main(int argc, char** argv) {
   std::printf("t = %.2f  drag %.3f  lift %.3f\n", state.time, history.drag.back(), history.lift.back());
   const flow::SheddingStatistics shed = flow::shedding_statistics(history, 0.5 * state.time);
   if (shed.cycles > 0) std::printf("Strouhal number %.4f\n", shed.strouhal);
+  const Wake two = two_cylinders();
+  Wake::State both = two.start();
+  two.run(both, 5);
+  std::printf("drag of the cylinder at rest %.3f, of the moving one %.3f\n", two.forces(both)[0].drag,
+              two.forces(both)[1].drag);
+
   const Vector gradient = drag_gradient(wake, state, 5);
   std::printf("largest slope of the drag: %.3g\n", kolmo::max(kolmo::abs(gradient)).item());
 }

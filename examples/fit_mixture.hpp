@@ -110,8 +110,8 @@ struct FitCurve {
     constexpr int points = 240;
     const std::size_t n = row.density.size();
     const auto mass = [&](std::size_t i) {
-      return row.density[i] * kolmo::gmm::trapezoid_weight(z.data(), static_cast<kolmo::index_t>(n),
-                                                           static_cast<kolmo::index_t>(i));
+      return row.density[i] *
+             kolmo::gmm::trapezoid_weight(z.data(), static_cast<kolmo::index_t>(n), static_cast<kolmo::index_t>(i));
     };
     double mean = 0, square = 0, cell = z.back() - z.front();
     for (std::size_t i = 0; i < n; ++i) mean += mass(i) * z[i];
@@ -145,8 +145,8 @@ struct FitCurve {
 /// Width of the legend as a part of a panel.
 inline constexpr double legend_share = 0.45;
 
-inline void draw_fit(kolmo::io::Panel& panel, const FittedRow& row, const FitCurve& curve,
-                     const std::vector<double>& z, double width, bool legend) {
+inline void draw_fit(kolmo::io::Panel& panel, const FittedRow& row, const FitCurve& curve, const std::vector<double>& z,
+                     double width, bool legend) {
   namespace io = kolmo::io;
   panel.area(z, row.density, {legend ? "density" : "", io::Colour{150, 150, 150}, 0.32});
   panel.line(z, row.density, {"", io::Colour{165, 165, 165}, 0.8, io::Dash::solid, 1});
@@ -179,7 +179,8 @@ inline void draw_fit(kolmo::io::Panel& panel, const FittedRow& row, const FitCur
 inline constexpr std::size_t most_panels = 16;
 
 /// One panel for each of the first fits. Empty without any.
-inline std::vector<kolmo::io::Figure> fit_figure(const std::vector<FittedRow>& rows, const std::vector<double>& points) {
+inline std::vector<kolmo::io::Figure> fit_figure(const std::vector<FittedRow>& rows,
+                                                 const std::vector<double>& points) {
   namespace io = kolmo::io;
   std::vector<const FittedRow*> fits;
   for (const FittedRow& row : rows)

@@ -61,6 +61,10 @@ std::vector<Part> sorted_parts(const Arguments& arguments) {
 
 int run(const Arguments& arguments) {
   check_target(arguments.output);
+  if (trajectories_exist(arguments.output) && !load_record(arguments.output))
+    throw ArgumentError("--output " + arguments.output + " exists and is no set of trajectories; choose another");
+  const std::filesystem::path whole = std::filesystem::absolute(arguments.output);
+  io::remove_stale_temporaries(is_folder_target(arguments.output) ? whole : whole.parent_path());
   const std::vector<Part> parts = sorted_parts(arguments);
   TrajectoryRecord record = parts.front().record;
   record.count = 0;
@@ -69,6 +73,7 @@ int run(const Arguments& arguments) {
   // One part is held at a time; they are asked for in order.
   std::size_t at = 0;
   TrajectoryReader reader(parts.front().path);
+  for (const Part& part : parts) TrajectoryReader(part.path).require(part.record.count);
   write_trajectories(arguments.output, record.count, record.axes, [&](index_t i) {
     const index_t index = record.first + i;
     while (index >= parts[at].record.first + parts[at].record.count) reader = TrajectoryReader(parts[++at].path);

@@ -6,7 +6,7 @@
 // where S z is a vorticity whose modes have the amplitudes of a typical flow, so that z is of order one. The gradient
 // is that of the solver's adjoint; every transition keeps its first state alone.
 //
-// test: --size 24 --time 0.6 --observations 3 --iterations 8 --output r.npy --log r.csv --picture r.png
+// test: --size 24 --cells 8 --time 0.6 --observations 3 --iterations 8 --output r.npy --log r.csv --picture r.png
 // test: --size 32 --time 0.4 --observations 2 --cells 8 --noise 0.2 --reynolds 1000 --iterations 5 --picture r.svg
 
 #include <unistd.h>
@@ -207,7 +207,16 @@ int run(const Arguments& arguments) {
   if (!arguments.output.empty() && std::filesystem::path(arguments.output).extension() != ".npy")
     throw ArgumentError("--output " + arguments.output + " must end in .npy");
   if (!arguments.picture.empty()) io::picture_format(arguments.picture);
-  for (const std::string* path : {&arguments.output, &arguments.log, &arguments.picture}) check_writable(*path);
+  const std::string* const targets[] = {&arguments.output, &arguments.log, &arguments.picture};
+  for (int i = 0; i < 3; ++i) {
+    check_writable(*targets[i]);
+    for (int j = 0; j < i; ++j)
+      if (same_file(*targets[i], *targets[j]))
+        throw kolmo::ArgumentError("--output, --log and --picture must be different files, " + *targets[i] +
+                                   " is given twice");
+  }
+  if (!(arguments.noise > 0) || !kolmo::is_finite(arguments.noise))
+    throw kolmo::ArgumentError("--noise must be a positive number");
 
   flow::KolmogorovOptions options;
   options.size = arguments.size;

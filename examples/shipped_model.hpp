@@ -7,8 +7,8 @@
 
 #include <kolmo/error.hpp>
 
-/// The shipped model `name`: beside the program, above its build folder, or beside this source file. Throws IoError that
-/// ends with `advice`.
+/// The shipped model `name`: beside the program, above its build folder, or beside this source file. Throws IoError
+/// that ends with `advice`.
 inline std::string shipped_model(const std::string& name, const std::string& advice) {
   namespace fs = std::filesystem;
   std::error_code ignored;

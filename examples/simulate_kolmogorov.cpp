@@ -32,7 +32,7 @@ io::JsonValue settings_of(const KolmogorovRun& run, const std::string& initial_t
                  {"initial", {initial_text}},
                  {"size", {run.flow.size}},
                  {"coarsen", {run.coarsen}},
-                 {"reynolds", {run.flow.reynolds}},
+                 {"reynolds", {io::to_text(run.flow.reynolds)}},
                  {"drag", {run.flow.drag}},
                  {"forcing_amplitude", {run.flow.forcing_amplitude}},
                  {"forcing_wavenumber", {run.flow.forcing_wavenumber}},
@@ -59,7 +59,7 @@ class SharedProgress {
   SharedProgress(index_t total, index_t already_done)
       : done_(already_done),
         line_(stderr, total,
-              io::ProgressOptions{.label = "simulating", .unit = "steps", .already_done = already_done}) {}
+              io::ProgressOptions{.label = "simulating", .unit = "frames", .already_done = already_done}) {}
   void step() {
     const std::lock_guard guard(mutex_);
     line_.update(++done_);
@@ -86,6 +86,10 @@ int run(Arguments& arguments) {
   if (!arguments.picture.empty()) io::picture_format(arguments.picture);
   if (!arguments.animation.empty() && io::picture_format(arguments.animation) != io::PictureFormat::png)
     throw ArgumentError("--animation " + arguments.animation + " must end in .png");
+  if (same_file(arguments.initial, arguments.output))
+    throw ArgumentError("--output " + arguments.output + " is the initial field; choose another file");
+  if (arguments.trajectories > 1 && (run.start != "noise" || !arguments.initial.empty()))
+    std::printf("note: all trajectories begin with the same field, so all are the same\n");
   if (arguments.threads > 0) kolmo::threads::set_count(arguments.threads);
   std::string initial_text;
   if (!arguments.initial.empty()) {
@@ -104,15 +108,26 @@ int run(Arguments& arguments) {
   const index_t per_trajectory = run.steps;
   const index_t there = store.is_finished() ? 0 : arguments.trajectories - static_cast<index_t>(missing.size());
   if (store.is_finished())
-    std::printf("%s is complete already; --restart makes it anew\n", arguments.output.c_str());
+    std::printf("%s is complete already; --begin-again makes it anew\n", arguments.output.c_str());
   else if (there > 0)
     std::printf("%lld of %lld trajectories are there already\n", static_cast<long long>(there),
                 static_cast<long long>(arguments.trajectories));
+  if (is_folder_target(arguments.output) && arguments.trajectories < 10) {
+    const auto parts = splits(arguments.trajectories);
+    std::printf(
+        "note: so few trajectories are split %lld : %lld : %lld; ten or more leave none of the files empty, and "
+        "FILE.npy takes all\n",
+        static_cast<long long>(parts[0].end), static_cast<long long>(parts[1].end - parts[1].begin),
+        static_cast<long long>(parts[2].end - parts[2].begin));
+  }
+  std::fflush(stdout);
   if (!missing.empty()) {
     SharedProgress progress(arguments.trajectories * per_trajectory, there * per_trajectory);
     kolmo::threads::parallel_for(static_cast<index_t>(missing.size()), [&](index_t at) {
       const index_t index = missing[static_cast<std::size_t>(at)];
-      store.add(index, simulate_trajectory(run, index, [&] { progress.step(); }));
+      store.add(index, simulate_trajectory(
+                           run, index, [&] { progress.step(); },
+                           [&](const io::HostArray& state) { return store.keep_last_good(index, state); }));
     });
     progress.finish();
   }
@@ -185,7 +200,7 @@ int main(int argc, char** argv) {
       ->option_text("N");
   app.add_option("--inner-steps", r.inner_steps,
                  "solver steps between two frames; by default as many as stability needs (82 at the defaults of "
-                 "finite_volume, as the flow goes for spectral)")
+                 "finite_volume, as the flow goes for spectral); more where viscosity is large")
       ->check(CLI::Range(1, 100000000))
       ->option_text("n");
   app.add_option("--precision", r.precision, "float (the default) or double")
@@ -209,7 +224,7 @@ int main(int argc, char** argv) {
                  "trajectories at once, all processors by default; the numbers do not depend on it")
       ->check(CLI::Range(1, 1024))
       ->option_text("N");
-  app.add_flag("--restart", arguments.restart, "begin again, whatever is there");
+  app.add_flag("--begin-again", arguments.restart, "begin again, whatever is there");
   app.footer(
       "A run that is killed goes on where it was when it is started again: finished trajectories lie in PATH.parts/ "
       "until "

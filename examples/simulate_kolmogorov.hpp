@@ -62,6 +62,9 @@ struct KolmogorovRun {
   }
 };
 
+/// Keeps the state a trajectory had before it broke; returns the name of the file.
+using KeepState = std::function<std::string(const kolmo::io::HostArray&)>;
+
 namespace kolmogorov_detail {
 
 using kolmo::index_t;
@@ -125,7 +128,8 @@ class SpectralChain {
 };
 
 template <class T, class Chain>
-kolmo::io::HostArray run_chain(const KolmogorovRun& run, index_t index, const std::function<void()>& on_step) {
+kolmo::io::HostArray run_chain(const KolmogorovRun& run, index_t index, const std::function<void()>& on_step,
+                               const KeepState& keep_state) {
   const index_t m = run.coarse_size();
   std::vector<T> frames;
   frames.reserve(static_cast<std::size_t>(run.frames() * 2 * m * m));
@@ -139,10 +143,13 @@ kolmo::io::HostArray run_chain(const KolmogorovRun& run, index_t index, const st
     try {
       chain.advance();
     } catch (const flow::UnstableStep& error) {
+      const Field<T> last = chain.velocity();
+      const std::string kept = keep_state(kolmo::io::HostArray(last.to_vector(), {2, run.flow.size, run.flow.size}));
       throw kolmo::Error("trajectory " + std::to_string(index) +
                          " broke between t = " + kolmo::io::to_text(run.dt * static_cast<double>(step - 1), 6) +
                          " and " + kolmo::io::to_text(run.dt * static_cast<double>(step), 6) + ": " + error.what() +
-                         "; finished trajectories are kept; try a larger --inner-steps");
+                         "; its last good velocities are " + kept +
+                         ", finished trajectories are kept; try a larger --inner-steps");
     }
     if (step > run.discard) keep();
     on_step();
@@ -154,13 +161,13 @@ kolmo::io::HostArray run_chain(const KolmogorovRun& run, index_t index, const st
 
 /// The frames [time, component, x, y] of trajectory `index`, in the run's precision. `on_step` is called after each.
 inline kolmo::io::HostArray simulate_trajectory(const KolmogorovRun& run, kolmo::index_t index,
-                                                const std::function<void()>& on_step) {
+                                                const std::function<void()>& on_step, const KeepState& keep_state) {
   using namespace kolmogorov_detail;
   if (run.scheme == "spectral")
-    return run.precision == "float" ? run_chain<float, SpectralChain<float>>(run, index, on_step)
-                                    : run_chain<double, SpectralChain<double>>(run, index, on_step);
-  return run.precision == "float" ? run_chain<float, FiniteVolumeChain<float>>(run, index, on_step)
-                                  : run_chain<double, FiniteVolumeChain<double>>(run, index, on_step);
+    return run.precision == "float" ? run_chain<float, SpectralChain<float>>(run, index, on_step, keep_state)
+                                    : run_chain<double, SpectralChain<double>>(run, index, on_step, keep_state);
+  return run.precision == "float" ? run_chain<float, FiniteVolumeChain<float>>(run, index, on_step, keep_state)
+                                  : run_chain<double, FiniteVolumeChain<double>>(run, index, on_step, keep_state);
 }
 
 /// Vorticity [time, x, y] of frames [time, component, x, y], and its largest magnitude.

@@ -313,7 +313,7 @@ int main(int argc, char** argv) {
   app.add_option("--picture", arguments.picture, "draws the first chains")->option_text("FILE.svg|png");
   app.footer(
       "A file appears only when it is complete; a run that was killed is simply started again (the whole default data\n"
-      "set takes seconds), and --first and --chains cut one into parts.\n\n"
+      "set takes seconds).\n\n"
       "Exit code: 0 done, 1 a file could not be written or a chain left the numbers, 2 wrong arguments.\n\n"
       "Example: simulate_lorenz --output lorenz/ --seed 1 --picture lorenz.png");
   return run_program(app, "simulate_lorenz", argc, argv, [&] { return run(arguments); });

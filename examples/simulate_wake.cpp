@@ -29,6 +29,7 @@
 
 #include "program.hpp"
 #include "simulate_wake.hpp"
+#include "trajectory_store.hpp"
 
 namespace {
 
@@ -44,12 +45,15 @@ struct Arguments {
   std::vector<double> cylinder, corner{-2, -2}, shift{0, 0};
   double reynolds = 100, dt = 0.02, incidence = 0;
   index_t points = 0, incidence_steps = 0, steps = 1000, save_every = 10, save_from = 0;
+  int threads = 0;
   bool picture = false, begin_again = false;
 };
 
 std::vector<flow::Body> bodies_of(const Arguments& arguments) {
   if (arguments.geometry.empty() == arguments.cylinder.empty())
-    throw ArgumentError("give the bodies by --geometry FILE or by --cylinder X Y RADIUS, not both");
+    throw ArgumentError(arguments.geometry.empty()
+                            ? "no body: give --cylinder X Y RADIUS or --geometry FILE"
+                            : "give the bodies by --geometry FILE or by --cylinder X Y RADIUS, not both");
   if (!arguments.geometry.empty()) {
     if (arguments.points > 0) throw ArgumentError("--points is for --cylinder; the geometry file has its own points");
     return flow::read_geometry(arguments.geometry);
@@ -66,24 +70,44 @@ flow::ImmersedScheme scheme_of(const std::string& name) {
   return flow::ImmersedScheme::rk3;
 }
 
-/// Everything the numbers depend on, as text; a run goes on only with the same.
-std::string settings_text(const Arguments& a, const std::vector<flow::Body>& bodies) {
-  std::string text = "reynolds " + io::to_text(a.reynolds) + ", dt " + io::to_text(a.dt) + ", scheme " + a.scheme +
-                     ", precision " + a.precision + ", grid " + std::to_string(a.grid.nx) + " x " +
-                     std::to_string(a.grid.ny) + " x " + std::to_string(a.grid.levels) + ", length " +
-                     io::to_text(a.grid.length) + ", corner " + io::to_text(a.grid.corner_x) + " " +
-                     io::to_text(a.grid.corner_y) + ", shift " + io::to_text(a.grid.shift_x) + " " +
-                     io::to_text(a.grid.shift_y) + ", incidence " + io::to_text(a.incidence) + " for " +
-                     std::to_string(a.incidence_steps) + ", save every " + std::to_string(a.save_every) + " from " +
-                     std::to_string(a.save_from) + ", restart '" + a.restart_file + "'";
+std::string checksum_of(const std::string& text) {
+  return std::to_string(io::hash64(std::as_bytes(std::span<const char>(text))));
+}
+
+/// Everything the numbers depend on; a run goes on only with the same.
+io::JsonValue settings_of(const Arguments& a, const std::vector<flow::Body>& bodies) {
+  // Points, and where they are at many times: whatever the motion, and whichever files it came from.
+  std::string points;
   for (const flow::Body& body : bodies) {
-    std::string points;
+    for (int k = 0; k < 200; ++k) {
+      const flow::Placement at = flow::placement(body.motion, 0.137 * k);
+      points += io::to_text(at.x) + " " + io::to_text(at.y) + " " + io::to_text(at.angle) + " ";
+    }
+    points += io::to_text(body.centre_x) + " " + io::to_text(body.centre_y) + " ";
     for (std::size_t k = 0; k < body.x.size(); ++k)
       points += io::to_text(body.x[k]) + " " + io::to_text(body.y[k]) + " ";
-    text += ", body of " + std::to_string(body.size()) + " points " +
-            std::to_string(io::hash64(std::as_bytes(std::span<const char>(points))));
   }
-  return text;
+  const std::string checksum = checksum_of(points);
+  return {io::JsonValue::Object{
+      {"program", {std::string("simulate_wake")}},
+      {"bodies", {checksum}},
+      {"nx", {a.grid.nx}},
+      {"ny", {a.grid.ny}},
+      {"levels", {a.grid.levels}},
+      {"length", {a.grid.length}},
+      {"corner_x", {a.grid.corner_x}},
+      {"corner_y", {a.grid.corner_y}},
+      {"shift_x", {a.grid.shift_x}},
+      {"shift_y", {a.grid.shift_y}},
+      {"reynolds", {a.reynolds}},
+      {"dt", {a.dt}},
+      {"scheme", {a.scheme}},
+      {"precision", {a.precision}},
+      {"incidence", {a.incidence}},
+      {"incidence_steps", {a.incidence_steps}},
+      {"save_every", {a.save_every}},
+      {"save_from", {a.save_from}},
+      {"restart", {a.restart_file.empty() ? std::string() : checksum_of(io::read_text_file(a.restart_file))}}}};
 }
 
 /// Frames in files of their own until the run is over.
@@ -94,7 +118,15 @@ class Frames {
     io::save_npy(path(number), io::HostArray(values, {2, grid.ny - 1, grid.nx - 1}));
   }
   io::HostArray load(index_t number) const { return io::load_npy(path(number)); }
-  void remove_all() const { fs::remove_all(folder_); }
+  /// Removes the frames, and the folder where nothing else is in it.
+  void remove_all() const {
+    std::error_code ignored;
+    std::vector<fs::path> mine;
+    for (const auto& entry : fs::directory_iterator(folder_, ignored))
+      if (entry.path().filename().string().rfind("frame_", 0) == 0) mine.push_back(entry.path());
+    for (const fs::path& path : mine) fs::remove(path, ignored);
+    fs::remove(folder_, ignored);
+  }
 
  private:
   fs::path path(index_t number) const {
@@ -146,7 +178,8 @@ class Wake {
     describe(main, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     if (resumed_from > first_step_) std::printf("going on after step %lld\n", static_cast<long long>(resumed_from));
 
-    if (resumed_from >= last && fs::exists(folder_ / "summary.json")) {
+    const bool drawn = !arguments_.picture || fs::exists(folder_ / "wake.png");
+    if (resumed_from >= last && fs::exists(folder_ / "summary.json") && drawn) {
       std::printf("%s is complete already; more --steps go on, --begin-again makes it anew\n",
                   arguments_.output.c_str());
       return 0;
@@ -162,7 +195,7 @@ class Wake {
       // A step that fails leaves the state, so the last good one can be kept.
       try {
         now.step(state);
-      } catch (const flow::UnstableStep&) {
+      } catch (const kolmo::Error&) {
         save(keeper, log, state);
         throw;
       }
@@ -196,14 +229,17 @@ class Wake {
     if (!arguments_.restart_file.empty())
       state = flow::read_restart<T>(arguments_.restart_file, arguments_.grid, main.points());
     first_step_ = state.step;
+    first_time_ = state.time;
     const auto checkpoint = keeper.load_last();
     if (!checkpoint) return state;
     const auto there = checkpoint->state.metadata.find("settings");
-    const std::string here = settings_text(arguments_, bodies_);
-    if (there == checkpoint->state.metadata.end() || there->second != here)
-      throw ArgumentError(arguments_.output + " holds a run of other settings (" +
-                          (there == checkpoint->state.metadata.end() ? "unknown" : there->second) + "), this one has " +
-                          here + "; choose another --output, or --begin-again to replace it");
+    const std::string differs =
+        there == checkpoint->state.metadata.end()
+            ? "its settings are not known"
+            : difference(io::parse_json(there->second, arguments_.output), settings_of(arguments_, bodies_));
+    if (!differs.empty())
+      throw ArgumentError(arguments_.output + " holds a run of other settings: " + differs +
+                          "; choose another --output, or --begin-again to replace it");
     const auto tensor = [&](const char* name, const kolmo::Shape& shape) {
       const io::HostArray* array = checkpoint->state.find(name);
       if (array == nullptr || array->size() != shape.size())
@@ -231,7 +267,7 @@ class Wake {
     add("forces", state.forces);
     add("nonlinear", state.nonlinear);
     arrays.arrays.emplace_back("time", io::HostArray::scalar(state.time));
-    arrays.metadata["settings"] = settings_text(arguments_, bodies_);
+    arrays.metadata["settings"] = io::to_json(settings_of(arguments_, bodies_));
     keeper.save(state.step, std::move(arrays));
   }
 
@@ -255,6 +291,9 @@ class Wake {
     for (const std::string& warning : main.warnings()) std::printf("note: %s\n", warning.c_str());
     std::fflush(stdout);
   }
+
+  /// The time `steps` steps after the run's start.
+  double time_after(index_t steps) const { return first_time_ + arguments_.dt * static_cast<double>(steps); }
 
   bool saves(index_t done) const {
     return done > arguments_.save_from && (done - arguments_.save_from) % arguments_.save_every == 0;
@@ -309,14 +348,23 @@ class Wake {
   void finish(const Frames& frames, const State& state) const {
     const index_t count =
         arguments_.steps > arguments_.save_from ? (arguments_.steps - arguments_.save_from) / arguments_.save_every : 0;
-    if (count > 0) write_fields(arguments_, frames, count);
-    if (count > 0) io::write_atomically(folder_ / "fields.json", fields_json());
+    if (count > 0) {
+      write_fields(arguments_, frames, count);
+      io::write_atomically(folder_ / "fields.json", fields_json());
+      fs::remove(folder_ / (arguments_.format == "h5" ? "fields.npy" : "fields.h5"));
+    } else {
+      std::printf("note: no field was saved in %lld steps; --save-every is %lld\n",
+                  static_cast<long long>(arguments_.steps), static_cast<long long>(arguments_.save_every));
+    }
     flow::write_restart(folder_ / "restart.bin", arguments_.grid, state);
     const flow::ForceHistory history = read_forces(folder_ / "forces.csv");
     const flow::VelocityField field(arguments_.grid, state);
-    io::write_atomically(folder_ / "summary.json", summary_json(history, count, wake_behind(field, state.time)));
-    print_summary(history, wake_behind(field, state.time));
+    const double length = wake_behind(field, state.time);
+    print_summary(history, length);
     if (arguments_.picture) draw(frames, count, history, state.time);
+    // The summary says that the run is complete, so it comes last.
+    io::write_atomically(folder_ / "summary.json",
+                         summary_json(history, count, bodies_.size() == 1 ? &length : nullptr));
     frames.remove_all();
     std::printf("Results: %s\n", arguments_.output.c_str());
   }
@@ -330,12 +378,12 @@ class Wake {
         {"axes",
          {Value::Array{{std::string("time")}, {std::string("component")}, {std::string("y")}, {std::string("x")}}}},
         {"components", {Value::Array{{std::string("u")}, {std::string("v")}}}},
-        {"first_time", {arguments_.dt * static_cast<double>(first_step_ + arguments_.save_from) + every}},
+        {"first_time", {time_after(arguments_.save_from) + every}},
         {"time_between", {every}},
         {"first_x", {g.x(0, 1)}},
         {"first_y", {g.y(0, 1)}},
         {"spacing", {g.spacing()}},
-        {"settings", {settings_text(arguments_, bodies_)}}}});
+        {"settings", settings_of(arguments_, bodies_)}}});
   }
 
   /// Length of the recirculation behind the last body downstream.
@@ -353,22 +401,24 @@ class Wake {
   }
 
   void print_summary(const flow::ForceHistory& history, double wake_length) const {
-    const auto s = flow::shedding_statistics(history, statistics_begin(history));
-    std::printf("drag %.4f, lift %.4f at the end; recirculation of length %.3f\n", history.drag.back(),
-                history.lift.back(), wake_length);
+    const double from = statistics_begin(history);
+    const auto s = flow::shedding_statistics(history, from);
+    const Means means = mean_forces(history, from);
+    std::printf("drag %.4f, lift %.4f at the end; means from t = %.4g on %.4f, %.4f", history.drag.back(),
+                without_sign(history.lift.back()), from, means.drag, without_sign(means.lift));
+    if (bodies_.size() == 1) std::printf("; recirculation of length %.3f", wake_length);
     if (s.cycles > 0)
-      std::printf("%lld cycles from t = %.4g on: Strouhal %.4f, drag %.4f +- %.4f, lift %.4f +- %.4f\n",
-                  static_cast<long long>(s.cycles), statistics_begin(history), s.strouhal, s.mean_drag,
-                  s.drag_amplitude, s.mean_lift, s.lift_amplitude);
+      std::printf("\n%lld cycles: Strouhal %.4f, drag %.4f +- %.4f, lift %.4f +- %.4f\n",
+                  static_cast<long long>(s.cycles), s.strouhal, s.mean_drag, s.drag_amplitude, s.mean_lift,
+                  s.lift_amplitude);
     else
-      std::printf("no whole cycle of the lift in the second half of the run: no Strouhal number\n");
+      std::printf("\nno whole cycle of the lift in the second half of the run: no Strouhal number\n");
   }
 
   void draw(const Frames& frames, index_t count, const flow::ForceHistory& history, double time) const {
     std::optional<io::HostArray> last;
     if (count > 0) last = frames.load(count - 1);
-    const double shown =
-        arguments_.dt * static_cast<double>(first_step_ + arguments_.save_from + count * arguments_.save_every);
+    const double shown = time_after(arguments_.save_from + count * arguments_.save_every);
     io::save_picture(folder_ / "wake.png",
                      draw_wake(arguments_.grid, bodies_, count > 0 ? shown : time, history, last ? &*last : nullptr));
     if (count == 0) return;
@@ -385,10 +435,13 @@ class Wake {
       options.low = -*place;
       options.high = *place;
     }
+    options.zoom = static_cast<std::size_t>(std::max<index_t>(1, 800 / arguments_.grid.nx));
     for (index_t k = 0; k < count; k += stride) {
       const auto vorticity = vorticity_of(frames.load(k), arguments_.grid.spacing());
       images.push_back(
           io::field_image(std::span<const double>(vorticity), arguments_.grid.nx - 3, arguments_.grid.ny - 3, options));
+      const double at = time_after(arguments_.save_from + (k + 1) * arguments_.save_every);
+      draw_bodies(images.back(), arguments_.grid, bodies_, at, options.zoom);
     }
     io::save_animation(folder_ / "wake_frames.png", images);
   }
@@ -397,13 +450,14 @@ class Wake {
     for (const char* name : {"forces.csv", "fields.npy", "fields.h5", "fields.json", "summary.json", "last.safetensors",
                              "restart.bin", "wake.png", "wake_frames.png"})
       fs::remove(folder_ / name);
-    fs::remove_all(folder_ / "frames");
+    if (fs::exists(folder_ / "frames")) Frames(folder_ / "frames").remove_all();
   }
 
   const Arguments& arguments_;
   const std::vector<flow::Body>& bodies_;
   fs::path folder_;
   index_t first_step_ = 0;
+  double first_time_ = 0;
 };
 
 int run(Arguments& arguments) {
@@ -418,6 +472,7 @@ int run(Arguments& arguments) {
         "--fields h5: this program was built without HDF5; install it (Debian, Ubuntu: apt-get install "
         "libhdf5-dev) and build again, or take npy");
 #endif
+  if (arguments.threads > 0) kolmo::threads::set_count(arguments.threads);
   if (arguments.incidence_steps > 0 && arguments.incidence == 0)
     throw ArgumentError("--incidence-steps needs an --incidence in degrees");
   const std::vector<flow::Body> bodies = bodies_of(arguments);
@@ -458,7 +513,9 @@ int main(int argc, char** argv) {
       ->option_text("SX SY");
   app.add_option("--reynolds", a.reynolds, "speed times length over viscosity; 100 by default")->option_text("RE");
   app.add_option("--dt", a.dt,
-                 "time step; 0.02 by default. At most about 1.5 cells over the largest speed for rk3, 0.5 for ab2")
+                 "time step; 0.02 by default. The largest speed, about 1.5 near a cylinder, may move 1.5 cells in a "
+                 "step of rk3, 0.5 "
+                 "in one of ab2")
       ->option_text("DT");
   app.add_option("--scheme", a.scheme, "rk3 (the default), ab2 (cheaper, shorter steps) or euler")
       ->check(CLI::IsMember({"euler", "ab2", "rk3"}))
@@ -484,14 +541,17 @@ int main(int argc, char** argv) {
       ->option_text("npy|h5");
   app.add_option("--restart", a.restart_file, "begin with the state in this restart file, of this program or ibpm")
       ->option_text("FILE");
+  app.add_option("--threads", a.threads, "all processors by default; the numbers do not depend on it")
+      ->check(CLI::Range(1, 1024))
+      ->option_text("N");
   app.add_flag("--picture", a.picture, "draws wake.png (vorticity and forces) and the animation wake_frames.png");
   app.add_flag("--begin-again", a.begin_again, "removes what is in the folder of an earlier run");
   app.footer(
       "A run that is killed goes on where it was when it is started again with the same options.\n\n"
       "Exit code: 0 done, 1 the flow became unstable or a file could not be read or written, 2 wrong arguments.\n\n"
-      "The vortex street at Re = 100, about five minutes:\n"
-      "  simulate_wake --cylinder 0 0 0.5 --nx 200 --ny 100 --length 8 --corner -2 -2 --levels 4 --reynolds 100 --dt "
+      "The vortex street at Re = 100, about half a minute on a core:\n"
+      "  simulate_wake --cylinder 0 0 0.5 --nx 200 --ny 100 --length 8 --corner -2 -2 --levels 3 --reynolds 100 --dt "
       "0.02\n"
-      "                --incidence 10 --incidence-steps 150 --steps 5000 --save-from 4000 --output wake --picture");
+      "                --incidence 10 --incidence-steps 150 --steps 2000 --save-from 1000 --output wake --picture");
   return run_program(app, "simulate_wake", argc, argv, [&] { return run(a); });
 }

@@ -69,23 +69,64 @@ inline double statistics_begin(const flow::ForceHistory& history) {
   return history.time.empty() ? 0 : 0.5 * (history.time.front() + history.time.back());
 }
 
-inline std::string summary_json(const flow::ForceHistory& history, index_t frames, double wake_length) {
+/// Plain means over time.
+struct Means {
+  double drag = 0, lift = 0;
+};
+inline Means mean_forces(const flow::ForceHistory& history, double from) {
+  Means sum;
+  double count = 0;
+  for (std::size_t k = 0; k < history.time.size(); ++k) {
+    if (history.time[k] < from) continue;
+    sum.drag += history.drag[k];
+    sum.lift += history.lift[k];
+    count += 1;
+  }
+  return count > 0 ? Means{sum.drag / count, sum.lift / count} : sum;
+}
+
+/// Round-off of a symmetric wake, which would be printed as -0.0000.
+inline double without_sign(double x) { return std::abs(x) < 5e-5 ? 0 : x; }
+
+/// What is not there, such as the frequency of a steady wake, is null.
+inline std::string summary_json(const flow::ForceHistory& history, index_t frames, const double* wake_length) {
   const double from = statistics_begin(history);
   const flow::SheddingStatistics s = flow::shedding_statistics(history, from);
+  const Means means = mean_forces(history, from);
   using Value = io::JsonValue;
-  Value::Object values{{"frames", {frames}},
-                       {"statistics_from", {from}},
-                       {"cycles", {s.cycles}},
-                       {"strouhal", {s.strouhal}},
-                       {"mean_drag", {s.mean_drag}},
-                       {"drag_amplitude", {s.drag_amplitude}},
-                       {"mean_lift", {s.mean_lift}},
-                       {"lift_amplitude", {s.lift_amplitude}},
-                       {"lift_rms", {s.lift_rms}},
-                       {"last_drag", {history.drag.empty() ? 0.0 : history.drag.back()}},
-                       {"last_lift", {history.lift.empty() ? 0.0 : history.lift.back()}},
-                       {"wake_length", {wake_length}}};
+  const auto of_cycles = [&](double value) { return s.cycles > 0 ? Value{value} : Value{}; };
+  const Value::Object values{{"frames", {frames}},
+                             {"statistics_from", {from}},
+                             {"cycles", {s.cycles}},
+                             {"strouhal", of_cycles(s.strouhal)},
+                             {"mean_drag", {s.cycles > 0 ? s.mean_drag : means.drag}},
+                             {"drag_amplitude", of_cycles(s.drag_amplitude)},
+                             {"mean_lift", {s.cycles > 0 ? s.mean_lift : means.lift}},
+                             {"lift_amplitude", of_cycles(s.lift_amplitude)},
+                             {"lift_rms", of_cycles(s.lift_rms)},
+                             {"last_drag", {history.drag.empty() ? 0.0 : history.drag.back()}},
+                             {"last_lift", {history.lift.empty() ? 0.0 : history.lift.back()}},
+                             {"wake_length", wake_length ? Value{*wake_length} : Value{}}};
   return io::to_json(Value{values});
+}
+
+/// Marks the points of the bodies in a frame of vorticity_of.
+inline void draw_bodies(io::Image& image, const flow::ImmersedGrid& grid, const std::vector<flow::Body>& bodies,
+                        double time, std::size_t zoom) {
+  for (const flow::Body& body : bodies) {
+    const flow::BodyPoints at = body.at(time);
+    for (std::size_t k = 0; k < at.x.size(); ++k) {
+      const double x = ((at.x[k] - grid.corner_x) / grid.spacing() - 1.5) * static_cast<double>(zoom);
+      const double y = static_cast<double>(image.height) -
+                       ((at.y[k] - grid.corner_y) / grid.spacing() - 1.5) * static_cast<double>(zoom);
+      for (int a = 0; a < 2; ++a)
+        for (int b = 0; b < 2; ++b) {
+          const double i = x + a, j = y + b;
+          if (i >= 0 && j >= 0 && i < static_cast<double>(image.width) && j < static_cast<double>(image.height))
+            image.set(static_cast<std::size_t>(i), static_cast<std::size_t>(j), io::Colour{20, 20, 20});
+        }
+    }
+  }
 }
 
 /// The vorticity of the last frame with the bodies in it, and the forces in time.

@@ -111,6 +111,21 @@ class TrajectoryReader {
     if (!is_folder_target(target)) array_ = kolmo::io::load_npy(target);
   }
 
+  /// Throws IoError unless the set has `count` trajectories.
+  void require(kolmo::index_t count) const {
+    kolmo::index_t there = array_.shape.empty() ? 0 : array_.shape[0];
+#ifdef KOLMO_HDF5
+    if (is_folder_target(target_)) {
+      there = 0;
+      for (const char* name : {"train.h5", "valid.h5", "test.h5"})
+        there += kolmo::io::Hdf5Reader(kolmo::io::TrustedFile{target_ + name}).shape()[0];
+    }
+#endif
+    if (there != count)
+      throw kolmo::IoError(target_ + " has " + std::to_string(there) + " trajectories, its record says " +
+                           std::to_string(count));
+  }
+
   /// Trajectory i of the set, counted from 0. Throws IoError when there is none.
   kolmo::io::HostArray read(kolmo::index_t i) const {
     if (is_folder_target(target_)) return read_hdf5(i);

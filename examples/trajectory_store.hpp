@@ -47,6 +47,10 @@ struct TrajectoryRecord {
     record.settings = *settings;
     record.first = std::get<std::int64_t>(first->value);
     record.count = std::get<std::int64_t>(count->value);
+    if (record.first < 0 || record.count < 1)
+      throw kolmo::IoError(source + ": " + std::to_string(record.count) + " trajectories from number " +
+                           std::to_string(record.first) +
+                           " on are no set; the first counts from 0, and there must be one");
     for (const auto& axis : std::get<kolmo::io::JsonValue::Array>(axes->value))
       if (const auto* name = std::get_if<std::string>(&axis.value)) record.axes.push_back(*name);
     return record;
@@ -98,16 +102,23 @@ class TrajectoryStore {
     fs::create_directories(folder_);
     lock_.emplace(folder_ / "lock");
     kolmo::io::remove_stale_temporaries(folder_);
+    kolmo::io::remove_stale_temporaries(parent.empty() ? fs::path(".") : parent);
+    const fs::path settings = folder_ / "settings.json";
     if (restart) clear();
+    if (!restart && !fs::exists(settings) && trajectories_exist(target_) && !load_record(target_))
+      throw kolmo::ArgumentError(target_ + " exists and has no record " + record_path(target_) +
+                                 ", so it was not made here; give another --output, or --begin-again to replace it");
     finished_ = is_complete();
     if (finished_) return;
-    const fs::path settings = folder_ / "settings.json";
-    if (fs::exists(settings)) {
+    if (fs::exists(settings) && has_parts()) {
       const auto there = kolmo::io::parse_json(kolmo::io::read_text_file(settings), settings.string());
       const std::string differs = difference(there, record_.settings);
       if (!differs.empty())
         throw kolmo::ArgumentError(folder_.string() + " holds trajectories made with other settings: " + differs +
-                                   "; give the same settings to go on, another --output, or --restart to begin again");
+                                   "; give the same settings to go on, another --output, or --begin-again");
+    } else if (has_parts()) {
+      throw kolmo::ArgumentError(folder_.string() +
+                                 " holds trajectories of unknown settings; remove it, or give --begin-again");
     } else {
       kolmo::io::write_atomically(settings, kolmo::io::to_json(record_.settings));
     }
@@ -130,6 +141,13 @@ class TrajectoryStore {
 
   kolmo::io::HostArray load(kolmo::index_t i) const { return kolmo::io::load_npy(part(i)); }
 
+  /// Keeps the last good state of a trajectory that broke, for whoever wants to look at it or go on from it; its name.
+  std::string keep_last_good(kolmo::index_t i, const kolmo::io::HostArray& state) const {
+    const std::filesystem::path path = folder_ / ("last_good_" + std::to_string(i) + ".npy");
+    kolmo::io::save_npy(path, state);
+    return path.string();
+  }
+
   /// Writes the set from its parts, then its record, and removes the parts. Throws IoError when one is missing.
   void assemble() {
     if (finished_) return;
@@ -141,8 +159,8 @@ class TrajectoryStore {
   }
 
   ~TrajectoryStore() {
-    // A folder in which nothing was begun, or all is finished, is of no use.
-    if (finished_) close();
+    // A folder in which nothing was kept is of no use.
+    if (finished_ || !has_parts()) close();
   }
 
  private:
@@ -158,13 +176,13 @@ class TrajectoryStore {
     const std::string differs = difference(there->settings, record_.settings);
     if (!differs.empty())
       throw kolmo::ArgumentError(target_ + " was made with other settings: " + differs +
-                                 "; give another --output, or --restart to replace it");
+                                 "; give another --output, or --begin-again to replace it");
     if (there->first != record_.first || there->count != record_.count)
       throw kolmo::ArgumentError(
           target_ + " holds the trajectories " + std::to_string(there->first) + " to " +
           std::to_string(there->first + there->count - 1) + "; for others give --first " +
           std::to_string(there->first + there->count) +
-          " and another --output and join both by merge_trajectories, or give --restart to replace it");
+          " and another --output and join both by merge_trajectories, or give --begin-again to replace it");
     return true;
   }
 
@@ -172,15 +190,23 @@ class TrajectoryStore {
     namespace fs = std::filesystem;
     for (const auto& entry : fs::directory_iterator(folder_)) {
       const std::string name = entry.path().filename().string();
-      if (name == "settings.json" || name.rfind("trajectory_", 0) == 0) fs::remove(entry.path());
+      if (name == "settings.json" || entry.path().extension() == ".npy") fs::remove(entry.path());
     }
     // Without its record the old set counts as unfinished; it is replaced when the new one is complete.
     fs::remove(record_path(target_));
   }
 
+  /// Whether there is any finished trajectory or last good state, of this range or another.
+  bool has_parts() const {
+    std::error_code ignored;
+    for (std::filesystem::directory_iterator at(folder_, ignored), end; !ignored && at != end; at.increment(ignored))
+      if (at->path().extension() == ".npy") return true;
+    return false;
+  }
+
   void close() {
     std::error_code ignored;
-    std::filesystem::remove(folder_ / "settings.json", ignored);
+    if (!has_parts()) std::filesystem::remove(folder_ / "settings.json", ignored);
     lock_.reset();
     std::filesystem::remove(folder_, ignored);
   }

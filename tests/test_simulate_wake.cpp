@@ -61,6 +61,8 @@ TEST_CASE("a run writes forces of every step, fields with named axes, a summary 
   CHECK(std::get<double>(axes.find("first_time")->value) == Approx(0.5));
   const auto summary = io::parse_json(wake.read("out/summary.json"));
   CHECK(std::get<std::int64_t>(summary.find("cycles")->value) == 0);
+  CHECK(std::holds_alternative<std::nullptr_t>(summary.find("strouhal")->value));
+  CHECK(std::get<double>(summary.find("mean_drag")->value) > 1);
   for (const char* name : {"restart.bin", "wake.png", "wake_frames.png"}) CHECK(wake.has(std::string("out/") + name));
   CHECK_FALSE(wake.has("out/frames"));
 }
@@ -100,6 +102,23 @@ TEST_CASE("a run in two parts has the bits of one, by more steps, by a kill, and
   CHECK(wake.read("killed/forces.csv") == wake.read("whole_rk3/forces.csv"));
 }
 
+TEST_CASE("fields of either kind are those of the run, and what is not the program's stays") {
+  const ProgramRuns wake;
+  std::filesystem::create_directories(wake.folder / "out/frames");
+  wake.write("out/frames/notes.txt", "mine");
+  REQUIRE(wake(small + "--steps 10 --save-every 5 --output out").code == 0);
+  CHECK(wake.read("out/frames/notes.txt") == "mine");
+  REQUIRE(wake(small + "--steps 10 --save-every 5 --output out --picture").code == 0);
+  CHECK(wake.has("out/wake.png"));
+  CHECK(io::load_npy(wake.folder / "out/fields.npy").shape[0] == 2);
+#ifdef KOLMO_HDF5
+  REQUIRE(wake(small + "--steps 15 --save-every 5 --fields h5 --output out").code == 0);
+  CHECK_FALSE(wake.has("out/fields.npy"));
+  REQUIRE(wake(small + "--steps 20 --save-every 5 --output out").code == 0);
+  CHECK(io::load_npy(wake.folder / "out/fields.npy").shape[0] == 4);
+#endif
+}
+
 TEST_CASE("bodies come from a geometry file, with forces of each") {
   const ProgramRuns wake;
   wake.write("two.geom", "body upper\ncircle_n 0 0.75 0.5 24\nend\nbody lower\ncircle_n 0 -0.75 0.5 24\nend\n");
@@ -110,6 +129,16 @@ TEST_CASE("bodies come from a geometry file, with forces of each") {
   REQUIRE(rows[4].size() == 8);
   CHECK(rows[4][2] == Approx(rows[4][4] + rows[4][6]));
   CHECK(rows[4][5] == Approx(-rows[4][7]));
+  const std::string moving =
+      "--geometry moving.geom --nx 48 --ny 32 --length 6 --corner -2 -2 --dt 0.05 --output moving ";
+  wake.write("moving.geom", "body a\ncircle_n 0 0 0.5 24\nmotion pitchplunge 0 0 0.1 0.2\nend\n");
+  REQUIRE(wake(moving + "--steps 5").code == 0);
+  REQUIRE(wake(moving + "--steps 8").code == 0);
+  wake.write("moving.geom", "body a\ncircle_n 0 0 0.5 24\nmotion pitchplunge 0 0 0.3 0.2\nend\n");
+  const auto faster = wake(moving + "--steps 10");
+  CHECK(faster.code == 2);
+  CHECK_THAT(faster.err, contains("bodies"));
+  CHECK(forces(wake, "moving").size() == 8);
   wake.write("bad.geom", "body upper\ncircle_n 0 0.75 0.5\nend\n");
   const auto bad = wake("--geometry bad.geom --output bad");
   CHECK(bad.code == 1);

@@ -50,6 +50,9 @@ class FiniteVolume {
       return 1;
     }
     const double count = std::ceil(dt / stable_step());
+    if (!(count < 1e12))
+      throw ArgumentError("FiniteVolume: dt = " + detail::short_text(dt) + " would be cut into " +
+                          detail::short_text(count) + " inner steps; give a shorter one");
     require_diffusion(dt / count);
     return static_cast<index_t>(count);
   }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <kolmo/backend/parts.hpp>
 #include <kolmo/flow/immersed_state.hpp>
 #include <kolmo/flow/immersed_system.hpp>
 #include <kolmo/flow/unstable.hpp>
@@ -53,13 +54,13 @@ class Immersed {
     std::vector<std::string> result;
     const double d = grid().spacing(), cell = std::abs(options().speed) * d * options().reynolds;
     if (points() > 1 && system_->closest() < 0.7)
-      result.push_back("body points are " + std::to_string(system_->closest()) +
+      result.push_back("body points are " + detail::short_text(system_->closest()) +
                        " cells apart at the closest; below about 1 the forces of single points become noise");
     if (points() > 1 && system_->widest() > 2)
-      result.push_back("body points are " + std::to_string(system_->widest()) +
+      result.push_back("body points are " + detail::short_text(system_->widest()) +
                        " cells apart at the widest; above 2 the fluid leaks between them");
     if (cell > 8)
-      result.push_back("the grid Reynolds number " + std::to_string(cell) +
+      result.push_back("the grid Reynolds number " + detail::short_text(cell) +
                        " is above 8; vorticity near bodies is under-resolved");
     double low = 1e300, high = -1e300;
     for (const Body& body : bodies())
@@ -70,7 +71,7 @@ class Immersed {
     const double height = grid().spacing(grid().levels - 1) * static_cast<double>(grid().ny);
     if (points() > 1 && (high - low) / height > 0.1)
       result.push_back(
-          "bodies block " + std::to_string(100 * (high - low) / height) +
+          "bodies block " + detail::short_text(100 * (high - low) / height) +
           " % of the height of the outermost level; drag and frequencies are those of a channel. Add levels");
     return result;
   }
@@ -103,8 +104,16 @@ class Immersed {
   /// Several steps; what is thrown leaves the state after the last good one.
   void run(State& state, index_t steps) const {
     check(state);
-    Work<T> work(system_->stepper().shape(), 2 * points());
-    for (index_t k = 0; k < steps; ++k) state = next(state, work);
+    const auto all = [&](index_t, index_t) {
+      Work<T> work(system_->stepper().shape(), 2 * points());
+      for (index_t k = 0; k < steps; ++k) state = next(state, work);
+    };
+    // The loops of a small grid are shorter than it takes to hand them to other threads.
+    constexpr index_t worth_sharing = index_t{1} << 17;
+    if (grid().levels * grid().nodes() < worth_sharing)
+      kolmo::detail::for_each_part<B>(1, all);
+    else
+      all(0, 1);
   }
 
   /// Drag and lift coefficient of every body.

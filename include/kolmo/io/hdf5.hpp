@@ -162,7 +162,9 @@ class Hdf5Writer {
     const detail::Hdf5Handle layout(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
     if (!space || !layout) throw failure("describe the data set");
     // Every value is written before the file appears, so none needs a fill value.
-    bool good = H5Pset_fill_time(layout.get(), H5D_FILL_TIME_NEVER) >= 0;
+    // Without the time of writing, the same data are the same bytes.
+    bool good = H5Pset_fill_time(layout.get(), H5D_FILL_TIME_NEVER) >= 0 &&
+                H5Pset_obj_track_times(layout.get(), false) >= 0;
     if (options.gzip > 0 && element_count(shape_) > 0) {
       std::vector<hsize_t> chunk(options.chunk.begin(), options.chunk.end());
       if (chunk.empty()) {
