@@ -1,7 +1,7 @@
 // Makes trajectories of the Kolmogorov flow: the data set on which score networks are trained.
 //
-// test: --size 32 --coarsen 2 --steps 4 --discard 2 --trajectories 3 --seed 1 --output fv.npy --picture fv.png --animation fv_frames.png
-// test: --scheme spectral --size 32 --coarsen 1 --steps 3 --discard 0 --trajectories 2 --precision double --save initial --output spectral.npy
+// test: --size 32 --coarsen 2 --steps 4 --discard 2 --trajectories 3 --seed 1 --output fv.npy --picture fv.png --animation fv_frames.png --begin-again
+// test: --scheme spectral --size 32 --coarsen 1 --steps 3 --discard 0 --trajectories 2 --precision double --save initial --output spectral.npy --begin-again
 
 #include <CLI/CLI.hpp>
 #include <cstdio>

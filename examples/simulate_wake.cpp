@@ -1,7 +1,7 @@
 // Simulates the flow past rigid bodies: forces, velocity fields, and the frequency at which vortices are shed.
 //
-// test: --cylinder 0 0 0.5 --nx 64 --ny 32 --length 4 --corner -1 -1 --reynolds 40 --dt 0.02 --steps 20 --save-every 10 --output wake_one --picture
-// test: --cylinder 0 0 0.5 --nx 64 --ny 32 --length 4 --corner -1 -1 --levels 2 --reynolds 40 --dt 0.02 --scheme ab2 --incidence 10 --incidence-steps 5 --steps 20 --save-every 10 --output wake_two
+// test: --cylinder 0 0 0.5 --nx 64 --ny 32 --length 4 --corner -1 -1 --reynolds 40 --dt 0.02 --steps 20 --save-every 10 --output wake_one --picture --begin-again
+// test: --cylinder 0 0 0.5 --nx 64 --ny 32 --length 4 --corner -1 -1 --levels 2 --reynolds 40 --dt 0.02 --scheme ab2 --incidence 10 --incidence-steps 5 --steps 20 --save-every 10 --output wake_two --begin-again
 
 #include <CLI/CLI.hpp>
 #include <chrono>
