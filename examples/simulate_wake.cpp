@@ -163,7 +163,7 @@ class Wake {
 
  public:
   Wake(const Arguments& arguments, const std::vector<flow::Body>& bodies)
-      : arguments_(arguments), bodies_(bodies), folder_(arguments.output) {}
+      : arguments_(arguments), bodies_(bodies), folder_(arguments.output), settings_(settings_of(arguments, bodies)) {}
 
   int run() {
     fs::create_directories(folder_);
@@ -233,10 +233,9 @@ class Wake {
     const auto checkpoint = keeper.load_last();
     if (!checkpoint) return state;
     const auto there = checkpoint->state.metadata.find("settings");
-    const std::string differs =
-        there == checkpoint->state.metadata.end()
-            ? "its settings are not known"
-            : difference(io::parse_json(there->second, arguments_.output), settings_of(arguments_, bodies_));
+    const std::string differs = there == checkpoint->state.metadata.end()
+                                    ? "its settings are not known"
+                                    : difference(io::parse_json(there->second, arguments_.output), settings_);
     if (!differs.empty())
       throw ArgumentError(arguments_.output + " holds a run of other settings: " + differs +
                           "; choose another --output, or --begin-again to replace it");
@@ -267,7 +266,7 @@ class Wake {
     add("forces", state.forces);
     add("nonlinear", state.nonlinear);
     arrays.arrays.emplace_back("time", io::HostArray::scalar(state.time));
-    arrays.metadata["settings"] = io::to_json(settings_of(arguments_, bodies_));
+    arrays.metadata["settings"] = io::to_json(settings_);
     keeper.save(state.step, std::move(arrays));
   }
 
@@ -383,7 +382,7 @@ class Wake {
         {"first_x", {g.x(0, 1)}},
         {"first_y", {g.y(0, 1)}},
         {"spacing", {g.spacing()}},
-        {"settings", settings_of(arguments_, bodies_)}}});
+        {"settings", settings_}}});
   }
 
   /// Length of the recirculation behind the last body downstream.
@@ -426,14 +425,9 @@ class Wake {
     const index_t most = 200, stride = (count + most - 1) / most;
     std::vector<io::Image> images;
     io::FieldImageOptions options;
-    const auto of_last = vorticity_of(*last, arguments_.grid.spacing());
-    std::vector<double> magnitudes;
-    for (const double w : of_last) magnitudes.push_back(std::abs(w));
-    const auto place = magnitudes.begin() + static_cast<std::ptrdiff_t>(magnitudes.size() * 98 / 100);
-    std::nth_element(magnitudes.begin(), place, magnitudes.end());
-    if (*place > 0) {
-      options.low = -*place;
-      options.high = *place;
+    if (const double limit = colour_limit(vorticity_of(*last, arguments_.grid.spacing())); limit > 0) {
+      options.low = -limit;
+      options.high = limit;
     }
     options.zoom = static_cast<std::size_t>(std::max<index_t>(1, 800 / arguments_.grid.nx));
     for (index_t k = 0; k < count; k += stride) {
@@ -456,6 +450,7 @@ class Wake {
   const Arguments& arguments_;
   const std::vector<flow::Body>& bodies_;
   fs::path folder_;
+  const io::JsonValue settings_;
   index_t first_step_ = 0;
   double first_time_ = 0;
 };

@@ -47,6 +47,15 @@ inline std::vector<double> vorticity_of(const io::HostArray& frame, double spaci
   return result;
 }
 
+/// The end of the colour map: 98 % of the magnitudes are below it, since the thin layers on bodies would leave the rest
+/// white.
+inline double colour_limit(std::vector<double> vorticity) {
+  for (double& w : vorticity) w = std::abs(w);
+  const auto place = vorticity.begin() + static_cast<std::ptrdiff_t>(vorticity.size() * 98 / 100);
+  std::nth_element(vorticity.begin(), place, vorticity.end());
+  return *place;
+}
+
 /// The history of a run: the columns time, cd and cl of forces.csv.
 inline flow::ForceHistory read_forces(const std::filesystem::path& path) {
   flow::ForceHistory history;
@@ -140,17 +149,11 @@ inline io::Figure draw_wake(const flow::ImmersedGrid& grid, const std::vector<fl
     const double d = grid.spacing();
     const auto vorticity = vorticity_of(*frame, d);
     const index_t columns = grid.nx - 3, rows = grid.ny - 3;
-    std::vector<double> by_row(vorticity.size()), magnitudes;
+    std::vector<double> by_row(vorticity.size());
     for (index_t i = 0; i < columns; ++i)
-      for (index_t j = 0; j < rows; ++j) {
-        const double w = vorticity[static_cast<std::size_t>(i * rows + j)];
-        by_row[static_cast<std::size_t>(j * columns + i)] = w;
-        magnitudes.push_back(std::abs(w));
-      }
-    // The thin layers on the body would leave the rest white.
-    std::nth_element(magnitudes.begin(), magnitudes.begin() + static_cast<std::ptrdiff_t>(magnitudes.size() * 98 / 100),
-                     magnitudes.end());
-    const double limit = std::max(1e-12, magnitudes[magnitudes.size() * 98 / 100]);
+      for (index_t j = 0; j < rows; ++j)
+        by_row[static_cast<std::size_t>(j * columns + i)] = vorticity[static_cast<std::size_t>(i * rows + j)];
+    const double limit = std::max(1e-12, colour_limit(vorticity));
     io::Panel& panel = figure.panel(row++, 0);
     io::HeatMapStyle style;
     style.map = io::ColourMap::diverging;
