@@ -51,8 +51,8 @@ class FiniteVolume {
     }
     const double count = std::ceil(dt / stable_step());
     if (!(count < 1e12))
-      throw ArgumentError("FiniteVolume: dt = " + detail::short_text(dt) + " would be cut into " +
-                          detail::short_text(count) + " inner steps; give a shorter one");
+      throw ArgumentError("FiniteVolume: dt = " + io::to_text(dt, 5) + " would be cut into " + io::to_text(count, 5) +
+                          " inner steps; give a shorter one");
     require_diffusion(dt / count);
     return static_cast<index_t>(count);
   }

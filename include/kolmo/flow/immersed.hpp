@@ -54,13 +54,13 @@ class Immersed {
     std::vector<std::string> result;
     const double d = grid().spacing(), cell = std::abs(options().speed) * d * options().reynolds;
     if (points() > 1 && system_->closest() < 0.7)
-      result.push_back("body points are " + detail::short_text(system_->closest()) +
+      result.push_back("body points are " + io::to_text(system_->closest(), 5) +
                        " cells apart at the closest; below about 1 the forces of single points become noise");
     if (points() > 1 && system_->widest() > 2)
-      result.push_back("body points are " + detail::short_text(system_->widest()) +
+      result.push_back("body points are " + io::to_text(system_->widest(), 5) +
                        " cells apart at the widest; above 2 the fluid leaks between them");
     if (cell > 8)
-      result.push_back("the grid Reynolds number " + detail::short_text(cell) +
+      result.push_back("the grid Reynolds number " + io::to_text(cell, 5) +
                        " is above 8; vorticity near bodies is under-resolved");
     double low = 1e300, high = -1e300;
     for (const Body& body : bodies())
@@ -71,7 +71,7 @@ class Immersed {
     const double height = grid().spacing(grid().levels - 1) * static_cast<double>(grid().ny);
     if (points() > 1 && (high - low) / height > 0.1)
       result.push_back(
-          "bodies block " + detail::short_text(100 * (high - low) / height) +
+          "bodies block " + io::to_text(100 * (high - low) / height, 5) +
           " % of the height of the outermost level; drag and frequencies are those of a channel. Add levels");
     return result;
   }

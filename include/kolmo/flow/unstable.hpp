@@ -2,24 +2,13 @@
 // The error of a flow solver whose step is too long or whose solution has blown up.
 
 #include <array>
-#include <cstdio>
 #include <string>
 
 #include <kolmo/core/array.hpp>
 #include <kolmo/error.hpp>
+#include <kolmo/io/number_text.hpp>
 
 namespace kolmo::flow {
-
-namespace detail {
-
-/// A number for a message, in five digits.
-inline std::string short_text(double x) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.5g", x);
-  return text;
-}
-
-}  // namespace detail
 
 /// A step that violates its stability limit, or a state that is no longer finite. The state before the call is
 /// untouched.
@@ -28,7 +17,7 @@ class UnstableStep : public Error {
   /// `what` says which limit was broken and what to do; step, cell and number are appended to the message.
   UnstableStep(const std::string& what, index_t step, std::array<index_t, 2> cell, double number)
       : Error(what + " (step " + std::to_string(step) + ", cell (" + std::to_string(cell[0]) + ", " +
-              std::to_string(cell[1]) + "), value " + detail::short_text(number) + ")"),
+              std::to_string(cell[1]) + "), value " + io::to_text(number, 5) + ")"),
         step_(step),
         cell_(cell),
         number_(number) {}
