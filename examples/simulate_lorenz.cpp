@@ -29,7 +29,7 @@
 #include <kolmo/io/hdf5.hpp>
 #endif
 
-#include "program.hpp"
+#include "trajectory_set.hpp"
 
 namespace {
 
@@ -75,15 +75,11 @@ class DataSet : public Target {
  public:
   DataSet(const fs::path& folder, const std::vector<index_t>& shape, const io::Hdf5Options& options)
       : row_(shape[1] * shape[2]) {
-    const flow::DataSplit split = flow::split_by_index(shape[0]);
-    const std::pair<const char*, index_t> files[] = {
-        {"train.h5", split.train}, {"valid.h5", split.valid}, {"test.h5", split.test}};
-    index_t begin = 0;
-    for (const auto& [name, count] : files) {
-      parts_.push_back({begin, count,
+    for (const Split& part : splits(shape[0])) {
+      const index_t count = part.end - part.begin;
+      parts_.push_back({part.begin, count,
                         std::make_unique<io::Hdf5Writer<float>>(
-                            folder / name, std::vector<index_t>{count, shape[1], shape[2]}, options)});
-      begin += count;
+                            folder / part.name, std::vector<index_t>{count, shape[1], shape[2]}, options)});
     }
   }
   void write(index_t first, std::span<const float> values) override {
@@ -109,14 +105,9 @@ class DataSet : public Target {
 };
 #endif
 
-bool is_folder(const std::string& path) { return !path.empty() && path.back() == '/'; }
-
 std::unique_ptr<Target> target_of(const Arguments& arguments, index_t dimensions, const std::string& form) {
   const std::vector<index_t> shape{arguments.chains, arguments.steps, dimensions};
-  if (!is_folder(arguments.output)) {
-    check_writable(arguments.output);
-    return std::make_unique<OneArray>(arguments.output, shape);
-  }
+  if (!is_folder_target(arguments.output)) return std::make_unique<OneArray>(arguments.output, shape);
 #ifdef KOLMO_HDF5
   if (arguments.first != 0)
     throw ArgumentError("--first: the files of a data set are split by index and need all chains; write a .npy file");
@@ -133,9 +124,7 @@ std::unique_ptr<Target> target_of(const Arguments& arguments, index_t dimensions
   return std::make_unique<DataSet>(arguments.output, shape, options);
 #else
   (void)form;
-  throw ArgumentError("--output " + arguments.output +
-                      ": this program was built without HDF5 (Debian, Ubuntu: apt-get install libhdf5-dev, then build "
-                      "again); write a .npy file");
+  return nullptr;  // check_target has refused a folder
 #endif
 }
 
@@ -231,8 +220,7 @@ int simulate(const Arguments& arguments, const Law& law, const std::string& form
 }
 
 int run(Arguments arguments) {
-  if (!is_folder(arguments.output) && fs::path(arguments.output).extension() != ".npy")
-    throw ArgumentError("--output " + arguments.output + " must end in .npy, or in / for the files of a data set");
+  check_target(arguments.output);
   if (!arguments.picture.empty()) io::picture_format(arguments.picture);
   check_writable(arguments.picture);
   if (arguments.threads > 0) kolmo::threads::set_count(arguments.threads);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <kolmo/flow/data_split.hpp>
 #include <kolmo/io/npy.hpp>
 #ifdef KOLMO_HDF5
 #include <kolmo/io/hdf5.hpp>
@@ -35,13 +36,14 @@ inline void check_target(const std::string& target) {
   check_writable(target);
 }
 
-/// The three files of a folder, and where each begins: 80, 10 and 10 per cent of `count` by index, rounded down.
+/// The three files of a folder, and where each begins.
 struct Split {
   const char* name;
   kolmo::index_t begin, end;
 };
 inline std::vector<Split> splits(kolmo::index_t count) {
-  const kolmo::index_t i = count * 8 / 10, j = count * 9 / 10;
+  const kolmo::flow::DataSplit split = kolmo::flow::split_by_index(count);
+  const kolmo::index_t i = split.train, j = split.train + split.valid;
   return {{"train.h5", 0, i}, {"valid.h5", i, j}, {"test.h5", j, count}};
 }
 

@@ -12,6 +12,7 @@
 
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/core/random.hpp>
+#include <kolmo/flow/data_split.hpp>
 #include <kolmo/flow/law.hpp>
 #include <kolmo/flow/unstable.hpp>
 #include <kolmo/ops/reduce.hpp>
@@ -109,24 +110,24 @@ Tensor<T, B> simulate_chains(const Law& law, index_t count, const ChainOptions& 
   auto result = Tensor<T, B>::uninitialized({count, options.kept, n});
   T* const kept = result.mutable_data();
   const T deviation = static_cast<T>(std::sqrt(options.noise * options.dt));
-  for (index_t t = 1; t <= options.burn_in + options.kept; ++t) {
+  const index_t transitions = options.burn_in + options.kept;
+  // Transition t; `place`, where there is one, gets the new states.
+  const auto advance = [&](index_t t, T* place) {
     x = transition(law, x, options.dt, options.steps);
-    T* const place = t > options.burn_in ? kept + (t - options.burn_in - 1) * n : nullptr;
     B::for_each(x.size(), detail::ChainNoiseKernel<Law, T>{law, options.key, options.first, n, t, deviation,
                                                            x.mutable_data(), place, row});
-  }
+  };
+  for (index_t t = 1; t <= transitions; ++t)
+    advance(t, t > options.burn_in ? kept + (t - options.burn_in - 1) * n : nullptr);
   // What is not finite stays so: one look at the end is enough, and a second run finds where it began.
-  if (detail::first_not_finite(x) >= 0) {
-    x = prior_states<T, B>(law, count, options.key, options.first);
-    for (index_t t = 1; t <= options.burn_in + options.kept; ++t) {
-      x = transition(law, x, options.dt, options.steps);
-      B::for_each(x.size(), detail::ChainNoiseKernel<Law, T>{law, options.key, options.first, n, t, deviation,
-                                                             x.mutable_data(), nullptr, row});
-      if (const index_t e = detail::first_not_finite(x); e >= 0)
-        throw UnstableStep("a chain has left the numbers; take a smaller dt or more steps", t,
-                           {options.first + e / n, e % n},
-                           static_cast<double>(x.to_vector()[static_cast<std::size_t>(e)]));
-    }
+  if (detail::first_not_finite(x) < 0) return result;
+  x = prior_states<T, B>(law, count, options.key, options.first);
+  for (index_t t = 1; t <= transitions; ++t) {
+    advance(t, nullptr);
+    if (const index_t e = detail::first_not_finite(x); e >= 0)
+      throw UnstableStep("a chain has left the numbers; take a smaller dt or more steps", t,
+                         {options.first + e / n, e % n},
+                         static_cast<double>(x.to_vector()[static_cast<std::size_t>(e)]));
   }
   return result;
 }
@@ -153,16 +154,6 @@ auto chain_log_density(const Law& law, const X& x, double dt, index_t steps = 1,
   const auto scale = BaseOf<X>::from(std::span<const T>(inverse), {n});
   const auto error = (slice(x, 1, 1) - transition(law, slice(x, 1, 0, times), dt, steps)) * scale;
   return sum(square(error), {1, 2}) * -0.5 - logarithm * static_cast<double>(times);
-}
-
-/// The parts of a data set by index: the first 80 %, the next 10 %, the rest.
-struct DataSplit {
-  index_t train = 0, valid = 0, test = 0;
-};
-inline DataSplit split_by_index(index_t count) {
-  if (count < 0) throw ArgumentError("split_by_index: a negative count, " + std::to_string(count));
-  const index_t train = count / 10 * 8 + count % 10 * 8 / 10, valid = count / 10 * 9 + count % 10 * 9 / 10;
-  return {train, valid - train, count - valid};
 }
 
 }  // namespace kolmo::flow
