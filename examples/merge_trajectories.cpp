@@ -70,7 +70,7 @@ int run(const Arguments& arguments) {
   record.count = 0;
   for (const Part& part : parts) record.count += part.record.count;
 
-  // One part is held at a time; they are asked for in order.
+  // One part is open at a time; trajectories are asked for in order.
   std::size_t at = 0;
   TrajectoryReader reader(parts.front().path);
   for (const Part& part : parts) TrajectoryReader(part.path).require(part.record.count);

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <kolmo/flow/data_split.hpp>
 #include <kolmo/io/npy.hpp>
+#include <kolmo/io/npy_reader.hpp>
 #ifdef KOLMO_HDF5
 #include <kolmo/io/hdf5.hpp>
 #endif
@@ -110,12 +112,12 @@ void write_trajectories(const std::string& target, kolmo::index_t count, const s
 class TrajectoryReader {
  public:
   explicit TrajectoryReader(const std::string& target) : target_(target) {
-    if (!is_folder_target(target)) array_ = kolmo::io::load_npy(target);
+    if (!is_folder_target(target)) array_.emplace(target);
   }
 
   /// Throws IoError unless the set has `count` trajectories.
   void require(kolmo::index_t count) const {
-    kolmo::index_t there = array_.shape.empty() ? 0 : array_.shape[0];
+    kolmo::index_t there = !array_ || array_->shape().empty() ? 0 : array_->shape()[0];
 #ifdef KOLMO_HDF5
     if (is_folder_target(target_)) {
       there = 0;
@@ -131,12 +133,11 @@ class TrajectoryReader {
   /// Trajectory i of the set, counted from 0. Throws IoError when there is none.
   kolmo::io::HostArray read(kolmo::index_t i) const {
     if (is_folder_target(target_)) return read_hdf5(i);
-    if (array_.shape.size() < 2 || i >= array_.shape[0])
+    if (array_->shape().size() < 2 || i >= array_->shape()[0])
       throw kolmo::IoError(target_ + " has no trajectory " + std::to_string(i) + "; its shape is " +
-                           kolmo::io::shape_text(array_.shape));
-    kolmo::io::HostArray one(array_.dtype, {array_.shape.begin() + 1, array_.shape.end()});
-    const auto from = array_.data.begin() + i * static_cast<kolmo::index_t>(one.data.size());
-    std::copy_n(from, one.data.size(), one.data.begin());
+                           kolmo::io::shape_text(array_->shape()));
+    kolmo::io::HostArray one = array_->read(i, 1);
+    one.shape.erase(one.shape.begin());
     return one;
   }
 
@@ -160,5 +161,5 @@ class TrajectoryReader {
   }
 
   std::string target_;
-  kolmo::io::HostArray array_;
+  std::optional<kolmo::io::NpyReader> array_;
 };

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <kolmo/io/npy.hpp>
+#include <kolmo/io/npy_reader.hpp>
 #include <kolmo/io/npz.hpp>
 #include <string>
 #include <vector>
@@ -260,4 +261,42 @@ TEST_CASE("an archive with many directory entries for one member is refused at o
   io::detail::append_little_endian(text, static_cast<std::uint32_t>(begin));
   text += std::string(2, '\0');
   CHECK_THAT(error_of([&] { parse_npz(bytes_of(text)); }), Contains("overlaps"));
+}
+
+TEST_CASE("rows of a file are those of the whole array, in either order of bytes and of axes") {
+  const TemporaryDirectory folder;
+  const std::vector<double> values{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  const HostArray array(values, {4, 3});
+  save_npy(folder / "c.npy", array);
+  const auto with_header = [&](const std::string& dictionary, const std::vector<std::byte>& data) {
+    std::string text("\x93NUMPY\x01\x00", 8);
+    text += static_cast<char>(dictionary.size() + 1);
+    text += '\0';
+    text += dictionary + "\n";
+    text.append(reinterpret_cast<const char*>(data.data()), data.size());
+    return text;
+  };
+  std::vector<std::byte> swapped = array.data;
+  for (std::size_t i = 0; i < swapped.size(); i += 8)
+    std::reverse(swapped.begin() + static_cast<std::ptrdiff_t>(i),
+                 swapped.begin() + static_cast<std::ptrdiff_t>(i) + 8);
+  write_atomically(folder / "big.npy",
+                   with_header("{'descr': '>f8', 'fortran_order': False, 'shape': (4, 3), }", swapped));
+  const HostArray columns(std::vector<double>{0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11}, {12});
+  write_atomically(folder / "f.npy",
+                   with_header("{'descr': '<f8', 'fortran_order': True, 'shape': (4, 3), }", columns.data));
+  for (const char* name : {"c.npy", "big.npy", "f.npy"}) {
+    CAPTURE(name);
+    const NpyReader reader(folder / name);
+    CHECK(reader.shape() == std::vector<index_t>{4, 3});
+    const HostArray rows = reader.read(1, 2);
+    CHECK(rows.shape == std::vector<index_t>{2, 3});
+    CHECK(rows.convert<double>() == std::vector<double>{3, 4, 5, 6, 7, 8});
+    CHECK(reader.read(4, 0).size() == 0);
+    CHECK_THROWS_AS(reader.read(3, 2), ShapeError);
+    CHECK_THROWS_AS(reader.read(-1, 1), ShapeError);
+  }
+  write_atomically(folder / "cut.npy", read_text_file(folder / "c.npy").substr(0, 150));
+  CHECK_THROWS_AS(NpyReader(folder / "cut.npy"), IoError);
+  CHECK_THROWS_AS(NpyReader(folder / "none.npy"), IoError);
 }

@@ -41,6 +41,7 @@ struct NpyHeader {
   bool big_endian = false;
   bool fortran_order = false;
   std::vector<index_t> shape;
+  std::uint64_t data_begin = 0;  ///< where the values start in the file
 };
 
 /// Reads the Python dictionary of an NPY header: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }.
@@ -178,28 +179,30 @@ inline std::vector<std::byte> from_fortran_order(std::span<const std::byte> from
 
 }  // namespace detail
 
-/// The array in the bytes of an NPY file, in C order and this machine's byte order. Throws IoError with `source`, the
-/// byte offset and the rule that is broken; bytes after the data are refused.
-inline HostArray parse_npy(std::span<const std::byte> bytes, const std::string& source = "NPY data") {
+namespace detail {
+
+/// The header at the start of a file of `total` bytes, of which `bytes` are at least the header. Throws IoError unless
+/// the file has just the bytes that the shape needs.
+inline NpyHeader parse_npy_header(std::span<const std::byte> bytes, std::uint64_t total, const std::string& source) {
   const auto fail = [&](std::uint64_t offset, const std::string& rule) {
     throw IoError(source + ", byte " + std::to_string(offset) + ": " + rule);
   };
-  const std::string_view text = detail::as_text(bytes);
-  if (!text.starts_with(detail::npy_magic) || bytes.size() < 10) fail(0, "this is no NPY file");
+  const std::string_view text = as_text(bytes);
+  if (!text.starts_with(npy_magic) || total < 10 || bytes.size() < 10) fail(0, "this is no NPY file");
   const unsigned major = std::to_integer<unsigned>(bytes[6]), minor = std::to_integer<unsigned>(bytes[7]);
   if (major < 1 || major > 3 || minor != 0) {
     fail(6, "NPY version " + std::to_string(major) + "." + std::to_string(minor) + " found, 1.0 to 3.0 are read");
   }
   const std::size_t prefix = major == 1 ? 10 : 12;
   if (bytes.size() < prefix) fail(8, "the file ends in its header");
-  const std::size_t length = major == 1 ? detail::load_unaligned<std::uint16_t>(bytes.data() + 8)
-                                        : detail::load_unaligned<std::uint32_t>(bytes.data() + 8);
-  if (length > detail::npy_header_limit) fail(8, "header length " + std::to_string(length) + " is above 65536");
-  if (length > bytes.size() - prefix) {
-    fail(8, "header length " + std::to_string(length) + " exceeds the " + std::to_string(bytes.size() - prefix) +
+  const std::size_t length =
+      major == 1 ? load_unaligned<std::uint16_t>(bytes.data() + 8) : load_unaligned<std::uint32_t>(bytes.data() + 8);
+  if (length > npy_header_limit) fail(8, "header length " + std::to_string(length) + " is above 65536");
+  if (length > total - prefix || length > bytes.size() - prefix) {
+    fail(8, "header length " + std::to_string(length) + " exceeds the " + std::to_string(total - prefix) +
                 " bytes that follow");
   }
-  detail::NpyHeader header = detail::NpyHeaderReader(text.substr(prefix, length), source, prefix).read();
+  NpyHeader header = NpyHeaderReader(text.substr(prefix, length), source, prefix).read();
 
   const std::size_t size = size_of(header.dtype);
   std::uint64_t expected = size;
@@ -212,11 +215,23 @@ inline HostArray parse_npy(std::span<const std::byte> bytes, const std::string& 
       fail(prefix, "the size of shape " + shape_text(header.shape) + " overflows");
   }
   if (empty) expected = 0;
-  const std::span<const std::byte> data = bytes.subspan(prefix + length);
-  if (data.size() != expected) {
+  header.data_begin = prefix + length;
+  if (total - header.data_begin != expected) {
     fail(prefix + length, "shape " + shape_text(header.shape) + " of " + std::string(name_of(header.dtype)) +
-                              " needs " + std::to_string(expected) + " bytes, found " + std::to_string(data.size()));
+                              " needs " + std::to_string(expected) + " bytes, found " +
+                              std::to_string(total - header.data_begin));
   }
+  return header;
+}
+
+}  // namespace detail
+
+/// The array in the bytes of an NPY file, in C order and this machine's byte order. Throws IoError with `source`, the
+/// byte offset and the rule that is broken; bytes after the data are refused.
+inline HostArray parse_npy(std::span<const std::byte> bytes, const std::string& source = "NPY data") {
+  detail::NpyHeader header = detail::parse_npy_header(bytes, bytes.size(), source);
+  const std::size_t size = size_of(header.dtype);
+  const std::span<const std::byte> data = bytes.subspan(static_cast<std::size_t>(header.data_begin));
   HostArray array;
   array.dtype = header.dtype;
   if (header.fortran_order && header.shape.size() > 1) {
@@ -229,7 +244,9 @@ inline HostArray parse_npy(std::span<const std::byte> bytes, const std::string& 
   if (array.dtype == DType::bool_) {
     const auto bad = std::find_if(data.begin(), data.end(), [](std::byte b) { return std::to_integer<int>(b) > 1; });
     if (bad != data.end()) {
-      fail(prefix + length + static_cast<std::uint64_t>(bad - data.begin()), "a bool that is neither 0 nor 1");
+      throw IoError(source + ", byte " +
+                    std::to_string(header.data_begin + static_cast<std::uint64_t>(bad - data.begin())) +
+                    ": a bool that is neither 0 nor 1");
     }
   }
   return array;
