@@ -207,6 +207,10 @@ TEST_CASE("schedules") {
     CHECK(step(20) == 1.0);
     CHECK(step(21) == 0.5);
     CHECK(step(41) == 0.25);
+    const optim::GaussianDecay decay{.learning_rate = 2, .rate = 7, .first = 1, .period = 10};
+    CHECK(decay(1) == 2.0);
+    CHECK(decay(6) == Approx(2 * std::exp(-1.75)));
+    CHECK(decay(11) == Approx(2 * std::exp(-7.0)));
   }
 }
 

@@ -155,11 +155,12 @@ TEST_CASE("parts of a batch add up to the gradient of the batch") {
   const Data data = regression(21);
   Net net({.inputs = 3, .hidden = {4}, .outputs = 1});
   nn::init(Key{1}, net);
-  const auto after = [&](index_t shards) {
+  const auto after = [&](index_t shards, index_t accumulate = 1) {
     Net copy = net;
     optim::TrainOptions o;
     o.batch = 21;
     o.shards = shards;
+    o.accumulate = accumulate;
     optim::train(copy, optim::sgd({.learning_rate = 0.1}), data, SquaredError{}, o);
     return copy.layers[0].weight.to_vector();
   };
@@ -168,6 +169,9 @@ TEST_CASE("parts of a batch add up to the gradient of the batch") {
     const auto parts = after(shards);
     for (std::size_t i = 0; i < whole.size(); ++i) CHECK(parts[i] == Approx(whole[i]).margin(1e-6));
   }
+  // Groups one after the other are the same parts.
+  CHECK(after(1, 4) == after(4));
+  CHECK(after(3, 2) == after(6));
 }
 
 TEST_CASE("a batch with a non-finite loss or gradient changes no bit of the state's weights") {
@@ -285,6 +289,7 @@ TEST_CASE("options that cannot work are refused before the first step") {
   };
   refused([](auto& o) { o.batch = 0; }, "given batch 0");
   refused([](auto& o) { o.shards = 0; }, "shards 0");
+  refused([](auto& o) { o.accumulate = 0; }, "accumulate 0");
   refused([](auto& o) { o.batch = 71; }, "70 samples do not fill a batch of 71");
   refused([](auto& o) { o.ema_decay = 1; }, "decay must be in [0, 1)");
   CHECK_THROWS_AS(Data(Ten::ones(Shape{3, 1}), Ten::ones(Shape{2, 1})), ShapeError);

@@ -113,6 +113,8 @@ inline std::map<std::string, std::string> run_identity(const TrainOptions& optio
       {"train:shuffle", io::option_text(options.shuffle)},     {"train:shards", io::option_text(options.shards)},
       {"train:clip_norm", io::option_text(options.clip_norm)}, {"train:ema_decay", io::option_text(options.ema_decay)},
       {"train:key", io::option_text(options.key.value)}};
+  // Written only where it is used, so that runs begun without it still resume.
+  if (options.accumulate != 1) result["train:accumulate"] = io::option_text(options.accumulate);
   if (options.early_stopping) {
     result["train:patience"] = io::option_text(options.early_stopping->patience);
     result["train:min_improvement"] = io::option_text(options.early_stopping->min_improvement);

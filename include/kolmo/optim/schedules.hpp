@@ -54,6 +54,19 @@ struct Step {
   double operator()(index_t t) const { return learning_rate * std::pow(factor, static_cast<double>((t - 1) / every)); }
 };
 
+/// learning_rate exp(-rate ((t - first) / period)^2) from t = first on: a slow start and a long low end.
+struct GaussianDecay {
+  double learning_rate = 1e-3;
+  double rate = 7;
+  index_t first = 1;
+  index_t period = 100;
+  double operator()(index_t t) const {
+    if (t <= first) return learning_rate;
+    const double part = static_cast<double>(t - first) / static_cast<double>(period);
+    return learning_rate * std::exp(-rate * part * part);
+  }
+};
+
 /// learning_rate t / length for t <= length, then another schedule.
 template <class Then>
 struct WarmUp {

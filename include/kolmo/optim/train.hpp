@@ -131,39 +131,46 @@ void take_metric([[maybe_unused]] const M& model, [[maybe_unused]] std::optional
     if (!metric) metric = c.metric(model);
 }
 
-/// Loss and gradient of one batch, its parts in parallel and added in their order.
+/// Loss and gradient of one batch. Its parts are added in their order; `shards` of them are computed in parallel, group
+/// after group, so that no more than that many recordings and gradients are held at once.
 template <class M, class Data, class Loss>
 auto batch_gradient(const M& model, const Data& data, const Loss& loss, std::span<const index_t> indices,
-                    index_t shards, const nn::Pass& pass) {
+                    index_t shards, index_t groups, const nn::Pass& pass) {
   using Result = ValueAndGrad<KindOf<M>, M>;
   const index_t n = static_cast<index_t>(indices.size());
-  const index_t parts = smaller(n, shards);
-  std::vector<std::optional<Result>> results(static_cast<std::size_t>(parts));
-  threads::parallel_for_backend<typename KindOf<M>::Backend>(parts, [&](index_t part) {
-    const index_t begin = part * n / parts, end = (part + 1) * n / parts;
-    const auto batch =
-        data.batch(indices.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
-    const nn::Pass own = pass.part(part);
-    const auto part_loss = [&](const auto& m) {
-      const auto evaluate = [&] {
-        if constexpr (requires { loss(m, batch, own); })
-          return loss(m, batch, own);
-        else
-          return loss(m, batch);
-      };
-      if (parts == 1) return evaluate();
-      return evaluate() * (static_cast<double>(end - begin) / static_cast<double>(n));
-    };
-    results[static_cast<std::size_t>(part)] = value_and_grad(model, part_loss);
-  });
+  const index_t parts = smaller(n, shards * groups);
   double value = 0;
-  for (const auto& result : results) value += static_cast<double>(result->value.item());
-  M gradient = std::move(results[0]->gradient);
-  for (std::size_t part = 1; part < results.size(); ++part) {
-    optim::add_scaled(gradient, 1.0, results[part]->gradient);
-    results[part].reset();
+  std::optional<M> gradient;
+  for (index_t first = 0; first < parts; first += shards) {
+    const index_t together = smaller(shards, parts - first);
+    std::vector<std::optional<Result>> results(static_cast<std::size_t>(together));
+    threads::parallel_for_backend<typename KindOf<M>::Backend>(together, [&](index_t at) {
+      const index_t part = first + at, begin = part * n / parts, end = (part + 1) * n / parts;
+      const auto batch =
+          data.batch(indices.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin)));
+      const nn::Pass own = pass.part(part);
+      const auto part_loss = [&](const auto& m) {
+        const auto evaluate = [&] {
+          if constexpr (requires { loss(m, batch, own); })
+            return loss(m, batch, own);
+          else
+            return loss(m, batch);
+        };
+        if (parts == 1) return evaluate();
+        return evaluate() * (static_cast<double>(end - begin) / static_cast<double>(n));
+      };
+      results[static_cast<std::size_t>(at)] = value_and_grad(model, part_loss);
+    });
+    for (auto& result : results) {
+      value += static_cast<double>(result->value.item());
+      if (gradient)
+        optim::add_scaled(*gradient, 1.0, result->gradient);
+      else
+        gradient = std::move(result->gradient);
+      result.reset();
+    }
   }
-  return std::make_pair(value, std::move(gradient));
+  return std::make_pair(value, std::move(*gradient));
 }
 
 }  // namespace kolmo::detail
@@ -171,19 +178,21 @@ auto batch_gradient(const M& model, const Data& data, const Loss& loss, std::spa
 namespace kolmo::optim {
 
 /// Trains from `state` on until options.epochs are completed. `data` is a source of batches (see samples.hpp);
-/// loss(model, batch, pass) or loss(model, batch) is the mean loss of a batch, generic in the model's tensor kind; a loss
-/// that changes over time has at_epoch(epoch), which returns the loss of an epoch counted from 1.
-/// A batch with a non-finite loss or gradient changes no weight and is counted.
-/// Throws ArgumentError for options out of range or fewer samples than one batch.
+/// loss(model, batch, pass) or loss(model, batch) is the mean loss of a batch, generic in the model's tensor kind; a
+/// loss that changes over time has at_epoch(epoch), which returns the loss of an epoch counted from 1. A batch with a
+/// non-finite loss or gradient changes no weight and is counted. Throws ArgumentError for options out of range or fewer
+/// samples than one batch.
 template <class M, class S, class O, class Data, class Loss, class... C>
 TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data, const Loss& loss,
                   const TrainOptions& options, C&&... callbacks) {
   const index_t n = data.size();
-  if (options.batch < 1 || options.epochs < 0 || options.shards < 1 || options.max_skips < 1 || options.clip_norm < 0)
-    throw ArgumentError("train: expected batch, shards, max_skips >= 1 and epochs, clip_norm >= 0, given batch " +
-                        std::to_string(options.batch) + ", shards " + std::to_string(options.shards) + ", max_skips " +
-                        std::to_string(options.max_skips) + ", epochs " + std::to_string(options.epochs) +
-                        ", clip_norm " + std::to_string(options.clip_norm));
+  if (options.batch < 1 || options.epochs < 0 || options.shards < 1 || options.accumulate < 1 ||
+      options.max_skips < 1 || options.clip_norm < 0)
+    throw ArgumentError(
+        "train: expected batch, shards, accumulate, max_skips >= 1 and epochs, clip_norm >= 0, given batch " +
+        std::to_string(options.batch) + ", shards " + std::to_string(options.shards) + ", accumulate " +
+        std::to_string(options.accumulate) + ", max_skips " + std::to_string(options.max_skips) + ", epochs " +
+        std::to_string(options.epochs) + ", clip_norm " + std::to_string(options.clip_norm));
   const index_t steps_per_epoch = options.drop_last ? n / options.batch : divide_up(n, options.batch);
   if (steps_per_epoch == 0)
     throw ArgumentError("train: " + std::to_string(n) + " samples do not fill a batch of " +
@@ -224,7 +233,7 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
       const index_t count = smaller(options.batch, n - first);
       const std::span<const index_t> indices(order.data() + first, static_cast<std::size_t>(count));
       auto [value, gradient] = kolmo::detail::batch_gradient(state.model, data, epoch_loss, indices, options.shards,
-                                                             step_pass(options, state.step + 1));
+                                                             options.accumulate, step_pass(options, state.step + 1));
       state.last_loss = value;
       state.last_gradient_norm = global_norm(gradient);
       state.last_learning_rate = !options.schedule                              ? optimiser.learning_rate()

@@ -24,6 +24,9 @@ struct TrainOptions {
   /// A batch is cut into this many parts, whose gradients are computed in parallel and added in order. The result
   /// depends on this number, not on the number of threads.
   index_t shards = 1;
+  /// So many groups of shards are computed one after the other and added: less memory, the same mean. The result
+  /// depends on shards x accumulate.
+  index_t accumulate = 1;
   double clip_norm = 0;    ///< largest norm of the gradient; 0: no limit
   index_t max_skips = 20;  ///< steps in a row without a finite loss and gradient after which the training ends
   double ema_decay = 0;    ///< average of the weights, used for metrics and as the best model; 0: none
@@ -31,7 +34,7 @@ struct TrainOptions {
   std::function<double(index_t)> schedule = {};  ///< learning rate; empty: the optimiser's own
   ScheduleUnit schedule_unit = ScheduleUnit::epoch;
   std::optional<Plateau> plateau = {};  ///< multiplies the learning rate when the metric stops improving
-  Key key = {};  ///< of shuffling and of everything random in the forward passes
+  Key key = {};                         ///< of shuffling and of everything random in the forward passes
 };
 
 template <class M, class S>
