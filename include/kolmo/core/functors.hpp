@@ -87,6 +87,20 @@ struct Relu {
 struct Silu {
   KOLMO_HD auto operator()(auto x) const { return x * sigmoid(x); }
 };
+/// x above zero, e^x - 1 below (Clevert et al. 2016).
+struct Elu {
+  template <class S>
+  KOLMO_HD S operator()(S x) const {
+    return select(x > 0, x, expm1(minimum(x, S(0))));
+  }
+};
+/// The scaled form of Elu that keeps mean 0 and variance 1 (Klambauer et al. 2017).
+struct Selu {
+  template <class S>
+  KOLMO_HD S operator()(S x) const {
+    return S(1.0507009873554804934) * select(x > 0, x, S(1.6732632423543772848) * expm1(minimum(x, S(0))));
+  }
+};
 /// x Phi(x), Hendrycks and Gimpel 2016, in the exact form.
 struct Gelu {
   template <class S>

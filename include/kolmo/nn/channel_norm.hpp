@@ -1,0 +1,293 @@
+#pragma once
+// Standardisation over channels with a modulation that enters before it, followed by an activation, as one recorded
+// operation: the front of the residual blocks of score networks (Rozet and Louppe 2023). Per pixel, over n channels,
+//
+//   u = x + modulation,   y = f((u - m) q),   m = mean(u),   q = 1 / sqrt(v + epsilon),   v = sum (u - m)^2 / (n - 1)
+//
+// without learned scale or shift. The variance is the unbiased one. Kept for the way back: x, m and q. With
+// h = f'((u - m) q) g,
+//
+//   du = q (h - mean(h)) - q^3 (u - m) sum(h (u - m)) / (n - 1)
+//
+// and the modulation of an image receives the sum of du over its pixels: in fixed blocks of pixels, then over blocks.
+
+#include <kolmo/nn/layer_norm.hpp>
+#include <kolmo/ops/views.hpp>
+
+// A loop that does not vectorise is slower, not wrong.
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
+namespace kolmo {
+
+namespace detail {
+
+/// Rows (pixels) of a batch of images, cut into blocks that do not cross images.
+struct ChannelNormGrid {
+  index_t images, pixels, channels, pixels_per_item, items_per_image;
+
+  ChannelNormGrid(index_t image_count, index_t pixel_count, index_t channel_count)
+      : images(image_count),
+        pixels(pixel_count),
+        channels(channel_count),
+        pixels_per_item(norm_rows_per_item(channel_count)),
+        items_per_image(divide_up(pixel_count, pixels_per_item)) {}
+  index_t items() const { return images * items_per_image; }
+};
+
+template <class T, class F>
+struct ChannelNormKernel {
+  F f;
+  ChannelNormGrid grid;
+  const T* x;
+  const T* modulation;  // null: none
+  index_t modulation_stride;
+  T* y;
+  T* statistics;  // [rows, 2]: m, q; null: not kept
+  T epsilon;
+
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t image = item / grid.items_per_image, block = item % grid.items_per_image;
+    const index_t begin = block * grid.pixels_per_item, end = smaller(grid.pixels, begin + grid.pixels_per_item);
+    const T* shift = modulation ? modulation + image * modulation_stride : nullptr;
+    for (index_t p = begin; p < end; ++p) row(image * grid.pixels + p, shift);
+  }
+
+  KOLMO_HD void row(index_t r, const T* shift) const {
+    const index_t n = grid.channels;
+    const T* in = x + r * n;
+    T* out = y + r * n;
+    const F function = f;
+    if (shift) {
+      KOLMO_INDEPENDENT
+      for (index_t c = 0; c < n; ++c) out[c] = in[c] + shift[c];
+      in = out;
+    }
+    const T mean = RowSums<T>::sum(in, n) / static_cast<T>(n);
+    const T inverse = T(1) / sqrt(RowSums<T>::sum_of_squares(in, mean, n) / static_cast<T>(n - 1) + epsilon);
+    if (statistics) {
+      statistics[2 * r] = mean;
+      statistics[2 * r + 1] = inverse;
+    }
+    KOLMO_INDEPENDENT
+    for (index_t c = 0; c < n; ++c) out[c] = function((in[c] - mean) * inverse);
+  }
+};
+
+/// The gradient with respect to u, plus `residual` where one is given: what reaches x past the block.
+template <class T, class F>
+struct ChannelNormPullKernel {
+  F f;
+  ChannelNormGrid grid;
+  const T* x;
+  const T* modulation;
+  index_t modulation_stride;
+  const T* statistics;
+  const T* gradient;
+  const T* residual;  // null: none
+  T* gradient_x;
+  T* partial;  // [items, channels]: gradient of the modulation from the pixels of each item; null: not wanted
+
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t n = grid.channels;
+    const index_t image = item / grid.items_per_image, block = item % grid.items_per_image;
+    const index_t begin = block * grid.pixels_per_item, end = smaller(grid.pixels, begin + grid.pixels_per_item);
+    const T* shift = modulation ? modulation + image * modulation_stride : nullptr;
+    T* sums = partial ? partial + item * n : nullptr;
+    if (sums)
+      for (index_t c = 0; c < n; ++c) sums[c] = T(0);
+    for (index_t p = begin; p < end; ++p) row(image * grid.pixels + p, shift, sums);
+  }
+
+  KOLMO_HD void row(index_t r, const T* shift, T* sums) const {
+    using D = Dual<T, 1>;
+    constexpr int lanes = RowSums<T>::lanes;
+    const index_t n = grid.channels;
+    const T* in = x + r * n;
+    const T* g = gradient + r * n;
+    T* h = gradient_x + r * n;
+    const F function = f;
+    const T mean = statistics[2 * r], inverse = statistics[2 * r + 1];
+    T total[lanes] = {}, product[lanes] = {};
+    index_t c = 0;
+    for (; c + lanes <= n; c += lanes)
+      for (int j = 0; j < lanes; ++j) {
+        const T centred = in[c + j] + (shift ? shift[c + j] : T(0)) - mean;
+        const T inner = g[c + j] * function(D(centred * inverse, {{T(1)}})).d[0];
+        total[j] += inner;
+        product[j] += inner * centred;
+      }
+    for (int j = 0; c + j < n; ++j) {
+      const T centred = in[c + j] + (shift ? shift[c + j] : T(0)) - mean;
+      const T inner = g[c + j] * function(D(centred * inverse, {{T(1)}})).d[0];
+      total[j] += inner;
+      product[j] += inner * centred;
+    }
+    const T mean_h = RowSums<T>::fold(total) / static_cast<T>(n);
+    const T slope = RowSums<T>::fold(product) * inverse * inverse / static_cast<T>(n - 1);
+    KOLMO_INDEPENDENT
+    for (index_t k = 0; k < n; ++k) {
+      const T centred = in[k] + (shift ? shift[k] : T(0)) - mean;
+      const T inner = g[k] * function(D(centred * inverse, {{T(1)}})).d[0];
+      const T step = inverse * (inner - mean_h - centred * slope);
+      if (sums) sums[k] += step;
+      h[k] = residual ? residual[r * n + k] + step : step;
+    }
+  }
+};
+
+/// Sums of the blocks of each image: [images, items, channels] to [images, channels], in the order of the blocks.
+template <class T>
+struct SumBlocksKernel {
+  const T* partial;
+  T* sum;
+  index_t items, channels;
+  KOLMO_HD void operator()(index_t image) const {
+    T* target = sum + image * channels;
+    const T* source = partial + image * items * channels;
+    for (index_t c = 0; c < channels; ++c) target[c] = T(0);
+    for (index_t i = 0; i < items; ++i)
+      for (index_t c = 0; c < channels; ++c) target[c] += source[i * channels + c];
+  }
+};
+
+/// Values of the norm; `statistics` is filled when it has memory. `modulation` may be a default tensor.
+template <class F, PlainTensor V>
+V channel_norm_values(const F& f, const V& x, const V& modulation, double epsilon, V* statistics) {
+  using T = typename V::Scalar;
+  const index_t channels = x.shape()[-1], images = x.rank() > 1 ? x.shape()[0] : 1;
+  const ChannelNormGrid grid(images, images == 0 ? 0 : x.size() / images / channels, channels);
+  V y = V::uninitialized(x.shape());
+  const bool shared = modulation.has_value() && modulation.size() == channels;
+  for_each_item<typename V::Backend>(
+      grid.items(), ChannelNormKernel<T, F>{
+                        f, grid, x.data(), modulation.has_value() ? modulation.data() : nullptr, shared ? 0 : channels,
+                        y.mutable_data(), statistics ? statistics->mutable_data() : nullptr, static_cast<T>(epsilon)});
+  return y;
+}
+
+/// Gradients with respect to x (plus `residual` where it has values) and to the modulation, of the modulation's shape.
+template <class F, PlainTensor V>
+std::tuple<V, V> channel_norm_gradients(const F& f, const V& x, const V& modulation, const V& statistics,
+                                        const V& gradient, const V& residual, bool want_modulation) {
+  using T = typename V::Scalar;
+  using B = typename V::Backend;
+  const index_t channels = x.shape()[-1], images = x.rank() > 1 ? x.shape()[0] : 1;
+  const ChannelNormGrid grid(images, images == 0 ? 0 : x.size() / images / channels, channels);
+  const bool modulated = modulation.has_value(), shared = modulated && modulation.size() == channels;
+  V gradient_x = V::uninitialized(x.shape());
+  V partial;
+  if (want_modulation) partial = V::uninitialized(Shape{grid.items(), channels});
+  for_each_item<B>(
+      grid.items(),
+      ChannelNormPullKernel<T, F>{f, grid, x.data(), modulated ? modulation.data() : nullptr, shared ? 0 : channels,
+                                  statistics.data(), gradient.data(), residual.has_value() ? residual.data() : nullptr,
+                                  gradient_x.mutable_data(), want_modulation ? partial.mutable_data() : nullptr});
+  V gradient_modulation;
+  if (want_modulation) {
+    gradient_modulation = V::uninitialized(modulation.shape());
+    const index_t targets = shared ? 1 : images;
+    for_each_item<B>(targets, SumBlocksKernel<T>{partial.data(), gradient_modulation.mutable_data(),
+                                                 targets == 0 ? 0 : grid.items() / targets, channels});
+  }
+  return {gradient_x, gradient_modulation};
+}
+
+template <class F, PlainTensor V>
+struct ChannelNormPullBack {
+  F f;
+  V x, modulation, statistics;
+
+  auto operator()(const V& gradient, const Wanted<2>& wanted) const {
+    return channel_norm_gradients(f, x, modulation, statistics, gradient.contiguous(), V(), wanted[1]);
+  }
+};
+
+template <class F, PlainTensor V>
+struct PlainChannelNormPullBack {
+  F f;
+  V x, statistics;
+
+  auto operator()(const V& gradient, const Wanted<1>&) const {
+    return std::make_tuple(
+        std::get<0>(channel_norm_gradients(f, x, V(), statistics, gradient.contiguous(), V(), false)));
+  }
+};
+
+/// f(centred / deviation) for the form made of ordinary operations.
+template <class F>
+struct DivideActivate {
+  F f;
+  KOLMO_HD auto operator()(auto centred, auto deviation) const { return f(centred / deviation); }
+};
+
+/// The form made of operations that know their tangents: for jets, and variables over jets.
+template <class F, TensorLike U>
+auto channel_norm_composed(const U& u, double epsilon, const F& f) {
+  const auto n = static_cast<double>(u.shape()[-1]);
+  const auto centred = u - mean(u, {-1}, true);
+  return map(DivideActivate<F>{f}, centred, sqrt(mean(square(centred), {-1}, true) * (n / (n - 1)) + epsilon));
+}
+
+inline void check_channel_norm(const Shape& x, double epsilon) {
+  if (x.rank() < 1 || x[-1] < 2)
+    throw ShapeError("channel_norm: expected x [..., channels] with at least 2 channels, given shape " + x.to_string());
+  if (!(epsilon > 0)) throw ArgumentError("channel_norm: epsilon must be positive, given " + std::to_string(epsilon));
+}
+
+}  // namespace detail
+
+namespace nn {
+
+/// Every pixel of x [batch, ..., channels] standardised over its channels, with unbiased variance, then f. Throws
+/// ShapeError for fewer than 2 channels, ArgumentError unless epsilon > 0.
+template <TensorLike X, class F = fn::Identity>
+auto channel_norm(const X& x, double epsilon = 1e-5, const F& f = {}) {
+  kolmo::detail::check_channel_norm(x.shape(), epsilon);
+  using V = ValueOf<X>;
+  if constexpr (PlainTensor<V>) {
+    const V input = value(x).contiguous();
+    V statistics;
+    if constexpr (VarLike<X>) statistics = V::uninitialized(Shape{input.size() / input.shape()[-1], 2});
+    V y = kolmo::detail::channel_norm_values(f, input, V(), epsilon, VarLike<X> ? &statistics : nullptr);
+    return record(std::move(y), kolmo::detail::PlainChannelNormPullBack<F, V>{f, input, statistics}, x);
+  } else {
+    return kolmo::detail::channel_norm_composed(x, epsilon, f);
+  }
+}
+
+/// The same of x + modulation, for x [batch, ..., channels] and a modulation [batch, channels], or [1, channels] or
+/// [channels] for all images. Throws ShapeError when the shapes do not fit.
+template <TensorLike X, TensorLike M, class F = fn::Identity>
+auto channel_norm(const X& x, const M& modulation, double epsilon = 1e-5, const F& f = {}) {
+  kolmo::detail::check_channel_norm(x.shape(), epsilon);
+  const Shape& s = modulation.shape();
+  const index_t channels = x.shape()[-1];
+  const bool row = s == Shape{channels} || s == Shape{1, channels};
+  if (!row && (x.rank() < 2 || !(s == Shape{x.shape()[0], channels})))
+    throw ShapeError("channel_norm: x has shape " + x.shape().to_string() +
+                     ", expected a modulation [batch, channels], [1, channels] or [channels], given " + s.to_string());
+  using V = ValueOf<X>;
+  if constexpr (PlainTensor<V> && PlainTensor<ValueOf<M>>) {
+    constexpr bool recorded = VarLike<X> || VarLike<M>;
+    const V input = value(x).contiguous(), shift = value(modulation).contiguous();
+    V statistics;
+    if constexpr (recorded) statistics = V::uninitialized(Shape{input.size() / channels, 2});
+    V y = kolmo::detail::channel_norm_values(f, input, shift, epsilon, recorded ? &statistics : nullptr);
+    return record(std::move(y), kolmo::detail::ChannelNormPullBack<F, V>{f, input, shift, statistics}, x, modulation);
+  } else {
+    Shape aligned;
+    for (int i = 0; i + 1 < x.rank(); ++i) aligned.push_back(i == 0 && !row ? s[0] : 1);
+    aligned.push_back(channels);
+    return kolmo::detail::channel_norm_composed(x + reshape(modulation, aligned), epsilon, f);
+  }
+}
+
+}  // namespace nn
+}  // namespace kolmo
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
