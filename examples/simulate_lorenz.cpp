@@ -30,6 +30,7 @@
 #endif
 
 #include "trajectory_set.hpp"
+#include "trajectory_store.hpp"
 
 namespace {
 
@@ -41,6 +42,8 @@ namespace io = kolmo::io;
 
 /// Chains that are simulated together; their states fit into a cache.
 constexpr index_t block = 128;
+
+const std::vector<std::string> chain_axes{"chain", "time", "component"};
 
 struct Arguments {
   std::string system = "lorenz63", output, picture;
@@ -115,7 +118,7 @@ std::unique_ptr<Target> target_of(const Arguments& arguments, index_t dimensions
   fs::create_directories(arguments.output, error);
   if (error) throw kolmo::IoError("cannot create the folder " + arguments.output + ": " + error.message());
   io::Hdf5Options options;
-  options.axes = {"chain", "time", "component"};
+  options.axes = chain_axes;
   options.attributes = {{"system", arguments.system},
                         {"form", form},
                         {"dt", io::to_text(arguments.dt)},
@@ -126,6 +129,24 @@ std::unique_ptr<Target> target_of(const Arguments& arguments, index_t dimensions
   (void)form;
   return nullptr;  // check_target has refused a folder
 #endif
+}
+
+/// What the array cannot say of itself.
+TrajectoryRecord record_of(const Arguments& arguments, const std::string& form) {
+  using Value = io::JsonValue;
+  TrajectoryRecord record;
+  record.settings = {Value::Object{{"system", {arguments.system}},
+                                   {"form", {form}},
+                                   {"dt", {arguments.dt}},
+                                   {"noise_variance", {arguments.noise ? arguments.noise_variance : 0.0}},
+                                   {"steps", {arguments.steps}},
+                                   {"burn_in", {arguments.burn_in}},
+                                   {"inner_steps", {arguments.inner_steps}},
+                                   {"seed", {std::to_string(arguments.seed)}}}};
+  record.first = arguments.first;
+  record.count = arguments.chains;
+  record.axes = chain_axes;
+  return record;
 }
 
 /// The first chains: two components against each other and against time, or a ring of cells against time.
@@ -208,6 +229,8 @@ int simulate(const Arguments& arguments, const Law& law, const std::string& form
     if (line) line->update(done);
   }
   target->finish();
+  if (!is_folder_target(arguments.output))
+    io::write_atomically(record_path(arguments.output), io::to_json(record_of(arguments, form).to_json()));
   if (line) line->finish(arguments.chains);
   if (!arguments.picture.empty()) io::save_picture(arguments.picture, figure_of(arguments, shown, dimensions));
 
@@ -261,7 +284,8 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"lorenz63", "lorenz96", "lotka_volterra", "spring"}))
       ->option_text("lorenz63|lorenz96|lotka_volterra|spring");
   app.add_option("--output", arguments.output,
-                 "FILE.npy: one float32 array [chain, time, component]. FOLDER/: train.h5, valid.h5 and test.h5 with "
+                 "FILE.npy: one float32 array [chain, time, component], and FILE.npy.json that says so. FOLDER/: "
+                 "train.h5, valid.h5 and test.h5 with "
                  "the first 80 %, the next 10 % and the rest of the chains as data set x")
       ->required()
       ->option_text("FILE.npy|FOLDER/ (required)");

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include <kolmo/flow/data_split.hpp>
+#include <kolmo/core/data_split.hpp>
 #include <kolmo/io/npy.hpp>
 #include <kolmo/io/npy_reader.hpp>
 #ifdef KOLMO_HDF5
@@ -44,7 +44,7 @@ struct Split {
   kolmo::index_t begin, end;
 };
 inline std::vector<Split> splits(kolmo::index_t count) {
-  const kolmo::flow::DataSplit split = kolmo::flow::split_by_index(count);
+  const kolmo::DataSplit split = kolmo::split_by_index(count);
   const kolmo::index_t i = split.train, j = split.train + split.valid;
   return {{"train.h5", 0, i}, {"valid.h5", i, j}, {"test.h5", j, count}};
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include <kolmo/core/data_split.hpp>
 #include <kolmo/flow/chains.hpp>
 #include <kolmo/flow/kalman.hpp>
 #include <kolmo/flow/lorenz.hpp>

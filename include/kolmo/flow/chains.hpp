@@ -12,7 +12,6 @@
 
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/core/random.hpp>
-#include <kolmo/flow/data_split.hpp>
 #include <kolmo/flow/law.hpp>
 #include <kolmo/flow/unstable.hpp>
 #include <kolmo/ops/reduce.hpp>

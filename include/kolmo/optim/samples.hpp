@@ -4,7 +4,8 @@
 //   index_t size() const;                               how many samples
 //   auto batch(std::span<const index_t> indices) const;  a batch of them, of any type
 //
-// both callable from several threads at once.
+// both callable from several threads at once. One whose samples change over time also has at_epoch(epoch), which
+// returns the source of an epoch, counted from 1; its size must stay the same.
 
 #include <cstring>
 #include <span>

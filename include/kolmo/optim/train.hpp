@@ -124,6 +124,15 @@ auto loss_at(const Loss& loss, [[maybe_unused]] index_t epoch) {
     return std::cref(loss);
 }
 
+/// The data of an epoch: data.at_epoch(epoch) when there is such a function.
+template <class Data>
+decltype(auto) data_at(const Data& data, [[maybe_unused]] index_t epoch) {
+  if constexpr (requires { data.at_epoch(epoch); })
+    return data.at_epoch(epoch);
+  else
+    return (data);
+}
+
 template <class M, class C>
 void take_metric([[maybe_unused]] const M& model, [[maybe_unused]] std::optional<double>& metric,
                  [[maybe_unused]] C& c) {
@@ -177,11 +186,11 @@ auto batch_gradient(const M& model, const Data& data, const Loss& loss, std::spa
 
 namespace kolmo::optim {
 
-/// Trains from `state` on until options.epochs are completed. `data` is a source of batches (see samples.hpp);
-/// loss(model, batch, pass) or loss(model, batch) is the mean loss of a batch, generic in the model's tensor kind; a
-/// loss that changes over time has at_epoch(epoch), which returns the loss of an epoch counted from 1. A batch with a
-/// non-finite loss or gradient changes no weight and is counted. Throws ArgumentError for options out of range or fewer
-/// samples than one batch.
+/// Trains from `state` on until options.epochs are completed. `data` is a source of batches (see samples.hpp), whose
+/// samples may change from epoch to epoch; loss(model, batch, pass) or loss(model, batch) is the mean loss of a batch,
+/// generic in the model's tensor kind; a loss that changes over time has at_epoch(epoch), which returns the loss of an
+/// epoch counted from 1. A batch with a non-finite loss or gradient changes no weight and is counted. Throws
+/// ArgumentError for options out of range or fewer samples than one batch.
 template <class M, class S, class O, class Data, class Loss, class... C>
 TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data, const Loss& loss,
                   const TrainOptions& options, C&&... callbacks) {
@@ -228,12 +237,14 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
     info.epoch = state.epoch + 1;
     const std::vector<index_t> order = sample_order(options, info.epoch, n);
     const auto epoch_loss = kolmo::detail::loss_at(loss, info.epoch);
+    const auto& epoch_data = kolmo::detail::data_at(data, info.epoch);
     while (state.step_in_epoch < steps_per_epoch) {
       const index_t first = state.step_in_epoch * options.batch;
       const index_t count = smaller(options.batch, n - first);
       const std::span<const index_t> indices(order.data() + first, static_cast<std::size_t>(count));
-      auto [value, gradient] = kolmo::detail::batch_gradient(state.model, data, epoch_loss, indices, options.shards,
-                                                             options.accumulate, step_pass(options, state.step + 1));
+      auto [value, gradient] =
+          kolmo::detail::batch_gradient(state.model, epoch_data, epoch_loss, indices, options.shards,
+                                        options.accumulate, step_pass(options, state.step + 1));
       state.last_loss = value;
       state.last_gradient_norm = global_norm(gradient);
       state.last_learning_rate = !options.schedule                              ? optimiser.learning_rate()

@@ -6,7 +6,7 @@
 #include <kolmo/core/array.hpp>
 #include <kolmo/error.hpp>
 
-namespace kolmo::flow {
+namespace kolmo {
 
 /// The parts of a data set by index: the first 80 %, the next 10 %, the rest.
 struct DataSplit {
@@ -18,4 +18,4 @@ inline DataSplit split_by_index(index_t count) {
   return {train, valid - train, count - valid};
 }
 
-}  // namespace kolmo::flow
+}  // namespace kolmo
