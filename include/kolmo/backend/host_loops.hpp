@@ -3,6 +3,7 @@
 // deterministic thread pool. Reductions use a fixed binary tree over blocks with several lanes, so
 // their error grows with the logarithm of the length and their bits do not depend on the threads.
 
+#include <type_traits>
 #include <vector>
 
 #include <kolmo/backend/concept.hpp>
@@ -206,6 +207,10 @@ struct HostLoops {
     });
   }
 };
+
+/// Backends on whose memory the host computes.
+template <class B>
+concept HostMemory = std::is_base_of_v<HostLoops, B>;
 
 }  // namespace kolmo::detail
 

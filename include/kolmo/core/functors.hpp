@@ -7,6 +7,9 @@
 
 namespace kolmo::fn {
 
+struct Identity {
+  KOLMO_HD auto operator()(auto x) const { return x; }
+};
 struct Add {
   KOLMO_HD auto operator()(auto x, auto y) const { return x + y; }
 };

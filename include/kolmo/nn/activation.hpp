@@ -5,14 +5,6 @@
 #include <kolmo/ad/module.hpp>
 #include <kolmo/ops/elementwise.hpp>
 
-namespace kolmo::fn {
-
-struct Identity {
-  KOLMO_HD auto operator()(auto x) const { return x; }
-};
-
-}  // namespace kolmo::fn
-
 namespace kolmo::nn {
 
 /// y = f(x) elementwise.

@@ -15,10 +15,6 @@
 
 namespace kolmo::detail {
 
-/// Backends on whose memory the host computes.
-template <class B>
-concept HostMemory = std::is_base_of_v<HostLoops, B>;
-
 /// The tables of a line in the memory of backend B.
 template <class T, class B>
 class FftTablesOn {
