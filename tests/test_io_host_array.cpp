@@ -65,7 +65,7 @@ TEST_CASE("half precision and bfloat16 widen exactly") {
   CHECK(found == expected);
   CHECK(std::signbit(found.back()));
   CHECK(std::isnan(to_float(Half{0x7e00})));
-  CHECK(HostArray(std::vector<BFloat16>{{0x3f80}, {0xc040}}).convert<double>() == std::vector<double>{1.0, -3.0});
+  CHECK(HostArray(std::vector<BFloat16>{BFloat16::from_bits(0x3f80), BFloat16::from_bits(0xc040)}).convert<double>() == std::vector<double>{1.0, -3.0});
 }
 
 TEST_CASE("bool arrays hold zeros and ones only") {

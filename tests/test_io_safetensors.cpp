@@ -25,7 +25,7 @@ NamedArrays sample() {
   named.add("empty", HostArray(DType::i64, {0, 4}));
   named.add("flags", HostArray(DType::bool_, {2}));
   named.add("half", HostArray(std::vector<Half>{{0x3c00}}));
-  named.add("brain", HostArray(std::vector<BFloat16>{{0x3f80}, {0}}));
+  named.add("brain", HostArray(std::vector<BFloat16>{BFloat16::from_bits(0x3f80), BFloat16()}));
   named.metadata = {{"format", "pt"}, {"note", "line\nbreak"}};
   return named;
 }
@@ -33,9 +33,9 @@ NamedArrays sample() {
 /// A file from a header text and a number of data bytes.
 std::vector<std::byte> file_of(const std::string& header, std::size_t data) {
   std::string text;
-  detail::append_little_endian(text, static_cast<std::uint64_t>(header.size()));
+  io::detail::append_little_endian(text, static_cast<std::uint64_t>(header.size()));
   text += header + std::string(data, '\0');
-  const auto bytes = detail::as_bytes(text);
+  const auto bytes = io::detail::as_bytes(text);
   return {bytes.begin(), bytes.end()};
 }
 
@@ -58,7 +58,7 @@ TEST_CASE("arrays of every type, names and texts survive a round trip in their o
 
 TEST_CASE("the data of each array starts at a multiple of its element size") {
   const auto bytes = to_safetensors(sample());
-  const auto header = detail::load_unaligned<std::uint64_t>(bytes.data());
+  const auto header = io::detail::load_unaligned<std::uint64_t>(bytes.data());
   CHECK(header % 8 == 0);
   // The double comes before the floats, halves and bytes.
   double first = 0;
@@ -80,7 +80,7 @@ TEST_CASE("every truncation and every extension of a file is refused") {
 TEST_CASE("a flipped bit in the header is refused or changes what is read, never anything else") {
   const NamedArrays named = sample();
   const auto bytes = to_safetensors(named);
-  const std::size_t header = 8 + static_cast<std::size_t>(detail::load_unaligned<std::uint64_t>(bytes.data()));
+  const std::size_t header = 8 + static_cast<std::size_t>(io::detail::load_unaligned<std::uint64_t>(bytes.data()));
   int accepted = 0;
   for (std::size_t bit = 0; bit < 8 * header; ++bit) {
     auto flipped = bytes;

@@ -1,9 +1,11 @@
 #pragma once
 // Reverse-mode differentiation: a Tape records operations in the order they run and is walked backwards
 // once, in a loop, freeing every node as it goes. Var is a handle to a value on a tape. The tape is an
-// explicit local object; there is no global state.
+// explicit local object; there is no global state. Where a computation changes its scalar (ops/cast.hpp), a tape of the
+// other kind stands beside the first: they keep gradients of their own and one common order of operations.
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <kolmo/core/jet.hpp>
@@ -65,6 +67,25 @@ using ScalarOf = typename std::remove_cvref_t<X>::Scalar;
 
 namespace detail {
 
+/// One address per kind of value.
+template <class V>
+inline constexpr char kind_key = 0;
+
+/// What the tapes of several kinds share: the operations in the order they ran, and the tapes.
+struct Recording {
+  struct Node {
+    virtual ~Node() = default;
+    virtual void pull() = 0;
+  };
+  struct Member {
+    const void* kind;
+    void* tape;
+    std::shared_ptr<void> owner;  // none for the first tape, which owns the recording
+  };
+  std::vector<std::unique_ptr<Node>> nodes;
+  std::vector<Member> members;
+};
+
 template <PlainTensor V>
 void add_in_place(V& target, const V& increment) {
   apply_in_place(AddScalars{}, target, increment);
@@ -80,7 +101,9 @@ void add_in_place(V& target, const V& increment) {
 template <Value V>
 class Tape {
  public:
-  Tape() = default;
+  Tape() : own_(std::make_unique<detail::Recording>()), recording_(own_.get()) {
+    recording_->members.push_back({&detail::kind_key<V>, this, nullptr});
+  }
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
@@ -94,7 +117,7 @@ class Tape {
   template <class Pull>
   Var<V> push(V y, Pull pull) {
     const int slot = new_slot();
-    nodes_.push_back(std::make_unique<NodeOf<Pull>>(slot, std::move(pull)));
+    recording_->nodes.push_back(std::make_unique<NodeOf<Pull>>(*this, slot, std::move(pull)));
     return {std::move(y), this, slot};
   }
 
@@ -115,14 +138,11 @@ class Tape {
       throw ShapeError("backward: the seed has shape " + seed.shape().to_string() + " but the output has " +
                        y.shape().to_string());
     accumulate(y.slot, std::move(seed));
-    while (!nodes_.empty()) {
-      const std::unique_ptr<Node> node = std::move(nodes_.back());
-      nodes_.pop_back();
-      V& slot = gradients_[static_cast<std::size_t>(node->slot)];
-      if (!slot.has_value()) continue;
-      const V gradient = std::move(slot);
-      gradients_[static_cast<std::size_t>(node->slot)] = V();
-      node->pull(*this, gradient);
+    auto& nodes = recording_->nodes;
+    while (!nodes.empty()) {
+      const auto node = std::move(nodes.back());
+      nodes.pop_back();
+      node->pull();
     }
   }
 
@@ -142,20 +162,36 @@ class Tape {
   }
 
   /// Number of operations recorded and not yet walked.
-  std::size_t size() const { return nodes_.size(); }
+  std::size_t size() const { return recording_->nodes.size(); }
+
+  /// The tape for values of another kind in the same recording; it lives as long as the first one.
+  template <Value W>
+  Tape<W>& beside() {
+    for (const auto& member : recording_->members)
+      if (member.kind == &detail::kind_key<W>) return *static_cast<Tape<W>*>(member.tape);
+    const std::shared_ptr<Tape<W>> tape(new Tape<W>(*recording_));
+    recording_->members.push_back({&detail::kind_key<W>, tape.get(), tape});
+    return *tape;
+  }
 
  private:
-  struct Node {
-    explicit Node(int s) : slot(s) {}
-    virtual ~Node() = default;
-    virtual void pull(Tape&, const V&) = 0;
-    int slot;
-  };
+  template <Value>
+  friend class Tape;
+
+  explicit Tape(detail::Recording& recording) : recording_(&recording) {}
+
   template <class Pull>
-  struct NodeOf final : Node {
-    NodeOf(int s, Pull p) : Node(s), pull_(std::move(p)) {}
-    void pull(Tape& tape, const V& gradient) override { pull_(tape, gradient); }
-    Pull pull_;
+  struct NodeOf final : detail::Recording::Node {
+    NodeOf(Tape& t, int s, Pull p) : tape(t), slot(s), pull_back(std::move(p)) {}
+    void pull() override {
+      V& held = tape.gradients_[static_cast<std::size_t>(slot)];
+      if (!held.has_value()) return;
+      const V gradient = std::exchange(held, V());
+      pull_back(tape, gradient);
+    }
+    Tape& tape;
+    int slot;
+    Pull pull_back;
   };
 
   int new_slot() {
@@ -163,7 +199,8 @@ class Tape {
     return static_cast<int>(gradients_.size()) - 1;
   }
 
-  std::vector<std::unique_ptr<Node>> nodes_;
+  std::unique_ptr<detail::Recording> own_;
+  detail::Recording* recording_;
   std::vector<V> gradients_;
 };
 

@@ -16,20 +16,20 @@
 #include <concepts>
 #include <cstddef>
 
-#include <kolmo/core/array.hpp>
+#include <kolmo/core/bfloat16.hpp>
 
 namespace kolmo {
 
 /// Batched row-major product C[m, n] = alpha op(A)[m, k] op(B)[k, n] + beta C. With `transpose_a` the
-/// stored A is [k, m], likewise for B. Strides count elements.
+/// stored A is [k, m], likewise for B. Strides count elements. Sums are formed in ComputeOf<T> and rounded once.
 template <class T>
 struct GemmCall {
   bool transpose_a = false;
   bool transpose_b = false;
   index_t m = 0, n = 0, k = 0;
   index_t batch = 1;
-  T alpha = T(1);
-  T beta = T(0);
+  ComputeOf<T> alpha = ComputeOf<T>(1);
+  ComputeOf<T> beta = ComputeOf<T>(0);
   const T* a = nullptr;
   index_t leading_a = 0, batch_stride_a = 0;
   const T* b = nullptr;

@@ -1,11 +1,12 @@
 #pragma once
 // Elementwise application of a functor to strided arrays with broadcasting: the one kernel behind
 // `map` and its derivatives. The functor is generic in its scalar; evaluated on plain scalars it gives
-// values, on Dual<T, 1> values and tangents.
+// values, on Dual<T, 1> values and tangents. Stored scalars widen to ComputeOf<T> first and round once on the way back.
 
 #include <type_traits>
 #include <utility>
 
+#include <kolmo/core/bfloat16.hpp>
 #include <kolmo/core/dual.hpp>
 #include <kolmo/core/shape.hpp>
 
@@ -36,6 +37,8 @@ KOLMO_HD constexpr const auto& output(const R& result) {
 /// in the row-major order of `shape`, which is merged as far as all strides allow.
 template <class F, class T, int N, int M, bool tangent>
 struct ElementwiseKernel {
+  using C = ComputeOf<T>;
+
   F f;
   Shape shape;
   Array<Strides, N> strides{};
@@ -198,13 +201,13 @@ struct ElementwiseKernel {
   KOLMO_HD void element(index_t index, const Array<index_t, N>& offset, std::integer_sequence<int, I...>,
                         std::integer_sequence<int, J...>) const {
     if constexpr (tangent) {
-      using D = Dual<T, 1>;
-      const auto result = f(D(x[I][offset[I]], {{dx[I] ? dx[I][offset[I]] : T(0)}})...);
-      ((y[J] ? void(y[J][index] = output<J>(result).v) : void()), ...);
-      ((dy[J] ? void(dy[J][index] = output<J>(result).d[0]) : void()), ...);
+      using D = Dual<C, 1>;
+      const auto result = f(D(x[I][offset[I]], {{dx[I] ? C(dx[I][offset[I]]) : C(0)}})...);
+      ((y[J] ? void(y[J][index] = T(output<J>(result).v)) : void()), ...);
+      ((dy[J] ? void(dy[J][index] = T(output<J>(result).d[0])) : void()), ...);
     } else {
-      const auto result = f(x[I][offset[I]]...);
-      ((y[J] ? void(y[J][index] = output<J>(result)) : void()), ...);
+      const auto result = f(C(x[I][offset[I]])...);
+      ((y[J] ? void(y[J][index] = T(output<J>(result))) : void()), ...);
     }
   }
 
@@ -215,18 +218,18 @@ struct ElementwiseKernel {
                                                std::integer_sequence<int, J...>) const {
     const F function = f;
     if constexpr (tangent) {
-      using D = Dual<T, 1>;
+      using D = Dual<C, 1>;
       KOLMO_INDEPENDENT
       for (index_t c = 0; c < n; ++c) {
-        const auto result = function(D(in[I][c], {{din[I][c]}})...);
-        ((out[J][c] = output<J>(result).v), ...);
-        ((dout[J][c] = output<J>(result).d[0]), ...);
+        const auto result = function(D(in[I][c], {{C(din[I][c])}})...);
+        ((out[J][c] = T(output<J>(result).v)), ...);
+        ((dout[J][c] = T(output<J>(result).d[0])), ...);
       }
     } else {
       KOLMO_INDEPENDENT
       for (index_t c = 0; c < n; ++c) {
-        const auto result = function(in[I][c]...);
-        ((out[J][c] = output<J>(result)), ...);
+        const auto result = function(C(in[I][c])...);
+        ((out[J][c] = T(output<J>(result))), ...);
       }
     }
   }

@@ -2,6 +2,7 @@
 // Folding a plain tensor over some of its axes with any accumulator: brings the axes into rows and
 // columns, chooses how memory is walked, and calls the backend's reduce.
 
+#include <kolmo/core/bfloat16.hpp>
 #include <kolmo/core/tensor.hpp>
 
 namespace kolmo {
@@ -125,7 +126,7 @@ namespace detail {
 
 struct PlainElement {
   template <class T>
-  KOLMO_HD T operator()(T value, index_t) const {
+  KOLMO_HD ComputeOf<T> operator()(T value, index_t) const {
     return value;
   }
 };
@@ -140,7 +141,7 @@ struct SumCombine {
 template <class T>
 struct StoreRow {
   T* target;
-  KOLMO_HD void operator()(index_t r, T value) const { target[r] = value; }
+  KOLMO_HD void operator()(index_t r, ComputeOf<T> value) const { target[r] = static_cast<T>(value); }
 };
 
 /// Sum over a set of axes, as an operation on plain tensors.
@@ -151,7 +152,7 @@ struct SumOver {
   V operator()(const V& x) const {
     using T = typename V::Scalar;
     V result = V::uninitialized(reduced_shape(x.shape(), axes, keep));
-    fold(x, axes, PlainElement{}, SumCombine{}, T(0), StoreRow<T>{result.mutable_data()});
+    fold(x, axes, PlainElement{}, SumCombine{}, ComputeOf<T>(0), StoreRow<T>{result.mutable_data()});
     return result;
   }
 };

@@ -26,7 +26,7 @@ template <class T>
 struct ArangeKernel {
   T start, step;
   T* target;
-  KOLMO_HD void operator()(index_t i) const { target[i] = start + step * static_cast<T>(i); }
+  KOLMO_HD void operator()(index_t i) const { target[i] = static_cast<T>(start + step * static_cast<T>(i)); }
 };
 
 /// Copies a strided view into row-major order.
@@ -63,7 +63,7 @@ inline std::size_t byte_count(const Shape& shape, std::size_t element) {
 
 template <class T, BackendMemory B>
 class Tensor {
-  static_assert(std::is_trivially_copyable_v<T>, "a tensor's scalar must be trivially copyable: float, double, an integer, Dual or Complex");
+  static_assert(std::is_trivially_copyable_v<T>, "a tensor's scalar must be trivially copyable: float, double, BFloat16, an integer, Dual or Complex");
 
  public:
   using Scalar = T;

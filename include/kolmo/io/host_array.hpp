@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <kolmo/core/array.hpp>
+#include <kolmo/core/bfloat16.hpp>
 #include <kolmo/error.hpp>
 #include <kolmo/io/bits.hpp>
 #include <limits>
@@ -30,11 +30,7 @@ struct Half {
   friend bool operator==(const Half&, const Half&) = default;
 };
 
-/// The upper half of an IEEE 754 single as stored bits; no arithmetic.
-struct BFloat16 {
-  std::uint16_t bits = 0;
-  friend bool operator==(const BFloat16&, const BFloat16&) = default;
-};
+using kolmo::BFloat16;
 
 /// The exact single-precision value of a half.
 inline float to_float(Half h) {
@@ -50,7 +46,7 @@ inline float to_float(Half h) {
 }
 
 /// The exact single-precision value of a bfloat16.
-inline float to_float(BFloat16 b) { return std::bit_cast<float>(static_cast<std::uint32_t>(b.bits) << 16); }
+inline float to_float(BFloat16 b) { return b; }
 
 namespace detail {
 
@@ -175,6 +171,12 @@ To convert_element(From from, index_t index) {
     return convert_element<To>(to_float(from), index);
   } else if constexpr (std::is_same_v<To, bool>) {
     return from != From{};
+  } else if constexpr (std::is_same_v<To, BFloat16>) {
+    const BFloat16 rounded(from);
+    if constexpr (std::is_floating_point_v<From>) {
+      if (is_finite(from) && !kolmo::is_finite(rounded)) return refuse("is too large");
+    }
+    return rounded;
   } else if constexpr (std::is_floating_point_v<To>) {
     if constexpr (std::is_same_v<From, double> && std::is_same_v<To, float>) {
       // The bound is where rounding to nearest would give infinity.
@@ -251,11 +253,11 @@ struct HostArray {
   }
 
   /// The elements converted to T. Rounding to a floating-point type is allowed; a number that T cannot hold (a
-  /// fraction, a NaN or an overflow for integers, a finite overflow for f32) throws ArgumentError with its index.
-  /// Any non-zero value is true. Conversion to f16 and bf16 is not provided.
+  /// fraction, a NaN or an overflow for integers, a finite overflow for f32 and bf16) throws ArgumentError with its
+  /// index. Any non-zero value is true. Conversion to f16 is not provided.
   template <Storable T>
   std::vector<T> convert() const {
-    static_assert(std::is_arithmetic_v<T>, "conversion to f16 and bf16 is not provided");
+    static_assert(!std::is_same_v<T, Half>, "conversion to f16 is not provided");
     std::vector<T> out;
     visit_dtype(dtype, [&](auto zero) {
       const auto values = as<decltype(zero)>();

@@ -14,21 +14,23 @@ namespace detail {
 
 template <class T>
 struct UniformKernel {
+  using C = ComputeOf<T>;
   Key key;
-  T low, width;
+  C low, width;
   T* target;
   KOLMO_HD void operator()(index_t i) const {
-    target[i] = low + width * uniform<T>(key, static_cast<std::uint64_t>(i));
+    target[i] = static_cast<T>(low + width * uniform<C>(key, static_cast<std::uint64_t>(i)));
   }
 };
 
 template <class T>
 struct NormalKernel {
+  using C = ComputeOf<T>;
   Key key;
-  T mean, deviation;
+  C mean, deviation;
   T* target;
   KOLMO_HD void operator()(index_t i) const {
-    target[i] = mean + deviation * normal<T>(key, static_cast<std::uint64_t>(i));
+    target[i] = static_cast<T>(mean + deviation * normal<C>(key, static_cast<std::uint64_t>(i)));
   }
 };
 
@@ -45,9 +47,10 @@ namespace nn {
 template <PlainTensor V>
 V uniform_values(Key key, const Shape& shape, double low, double high) {
   using T = typename V::Scalar;
+  using C = ComputeOf<T>;
   V result = V::uninitialized(shape);
   V::Backend::for_each(shape.size(), kolmo::detail::UniformKernel<T>{
-                                         key, static_cast<T>(low), static_cast<T>(high - low), result.mutable_data()});
+                                         key, static_cast<C>(low), static_cast<C>(high - low), result.mutable_data()});
   return result;
 }
 
@@ -55,9 +58,10 @@ V uniform_values(Key key, const Shape& shape, double low, double high) {
 template <PlainTensor V>
 V normal_values(Key key, const Shape& shape, double mean = 0, double deviation = 1) {
   using T = typename V::Scalar;
+  using C = ComputeOf<T>;
   V result = V::uninitialized(shape);
-  V::Backend::for_each(shape.size(), kolmo::detail::NormalKernel<T>{key, static_cast<T>(mean),
-                                                                    static_cast<T>(deviation), result.mutable_data()});
+  V::Backend::for_each(shape.size(), kolmo::detail::NormalKernel<T>{key, static_cast<C>(mean),
+                                                                    static_cast<C>(deviation), result.mutable_data()});
   return result;
 }
 

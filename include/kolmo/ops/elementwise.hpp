@@ -8,7 +8,8 @@
 
 namespace kolmo {
 
-/// A number that can stand beside a tensor in an expression; it is converted to the tensor's scalar.
+/// A number that can stand beside a tensor in an expression; it is converted to the scalar the tensor is
+/// computed in.
 template <class C>
 concept Constant = std::is_arithmetic_v<C>;
 
@@ -65,7 +66,7 @@ auto operator/(const X& x, const Y& y) {
 
 template <TensorLike X, Constant C>
 auto operator*(const X& x, C c) {
-  using T = ScalarOf<X>;
+  using T = ComputeOf<ScalarOf<X>>;
   const T factor = static_cast<T>(c);
   return record(apply(fn::MultiplyConstant<T>{factor}, value(x)), detail::ScalePullBack<T>{factor}, x);
 }
@@ -75,17 +76,17 @@ auto operator*(C c, const X& x) {
 }
 template <TensorLike X, Constant C>
 auto operator/(const X& x, C c) {
-  using T = ScalarOf<X>;
+  using T = ComputeOf<ScalarOf<X>>;
   const T divisor = static_cast<T>(c);
   return record(apply(fn::DivideByConstant<T>{divisor}, value(x)), detail::UnscalePullBack<T>{divisor}, x);
 }
 template <TensorLike X, Constant C>
 auto operator/(C c, const X& x) {
-  return map(fn::DivideFrom<ScalarOf<X>>{static_cast<ScalarOf<X>>(c)}, x);
+  return map(fn::DivideFrom<ComputeOf<ScalarOf<X>>>{static_cast<ComputeOf<ScalarOf<X>>>(c)}, x);
 }
 template <TensorLike X, Constant C>
 auto operator+(const X& x, C c) {
-  using T = ScalarOf<X>;
+  using T = ComputeOf<ScalarOf<X>>;
   return record(apply(fn::AddConstant<T>{static_cast<T>(c)}, value(x)), detail::PassThrough{}, x);
 }
 template <TensorLike X, Constant C>
@@ -94,17 +95,17 @@ auto operator+(C c, const X& x) {
 }
 template <TensorLike X, Constant C>
 auto operator-(const X& x, C c) {
-  using T = ScalarOf<X>;
+  using T = ComputeOf<ScalarOf<X>>;
   return record(apply(fn::SubtractConstant<T>{static_cast<T>(c)}, value(x)), detail::PassThrough{}, x);
 }
 template <TensorLike X, Constant C>
 auto operator-(C c, const X& x) {
-  using T = ScalarOf<X>;
+  using T = ComputeOf<ScalarOf<X>>;
   return record(apply(fn::SubtractFrom<T>{static_cast<T>(c)}, value(x)), detail::ScalePullBack<T>{T(-1)}, x);
 }
 template <TensorLike X>
 auto operator-(const X& x) {
-  using T = ScalarOf<X>;
+  using T = ComputeOf<ScalarOf<X>>;
   return record(apply(fn::Negate{}, value(x)), detail::ScalePullBack<T>{T(-1)}, x);
 }
 
@@ -192,12 +193,12 @@ auto pow(const X& x, const Y& y) {
 }
 template <TensorLike X, Constant C>
 auto pow(const X& x, C exponent) {
-  return map(fn::PowerConstant<ScalarOf<X>>{static_cast<ScalarOf<X>>(exponent)}, x);
+  return map(fn::PowerConstant<ComputeOf<ScalarOf<X>>>{static_cast<ComputeOf<ScalarOf<X>>>(exponent)}, x);
 }
 /// Limits to [low, high]; the derivative is zero outside. Throws ArgumentError when low > high.
 template <TensorLike X, Constant A, Constant B>
 auto clamp(const X& x, A low, B high) {
-  using T = ScalarOf<X>;
+  using T = ComputeOf<ScalarOf<X>>;
   if (!(static_cast<T>(low) <= static_cast<T>(high)))
     throw ArgumentError("clamp: the lower bound " + std::to_string(low) + " is not at most the upper bound " +
                         std::to_string(high));

@@ -131,7 +131,7 @@ struct Product {
     call.batch_stride_c = m * n;
     if (bias.has_value()) {
       apply_into(CopyScalar{}, result, bias);
-      call.beta = T(1);
+      call.beta = ComputeOf<T>(1);
     }
     if (result.size() > 0) V::Backend::gemm(call);
     return result;

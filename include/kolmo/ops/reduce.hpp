@@ -252,7 +252,8 @@ V exponential_reference(const V& x, int axis, const char* name) {
     throw ShapeError(std::string(name) + ": axis of extent zero in shape " + x.shape().to_string());
   const AxisSet axes({axis}, x.rank(), name);
   V largest = V::uninitialized(reduced_shape(x.shape(), axes, true));
-  fold(x, axes, PlainElement{}, LargerCombine{}, std::numeric_limits<T>::lowest(), StoreRow<T>{largest.mutable_data()});
+  fold(x, axes, PlainElement{}, LargerCombine{}, ComputeOf<T>(std::numeric_limits<T>::lowest()),
+       StoreRow<T>{largest.mutable_data()});
   return apply(FiniteReference{}, largest);
 }
 

@@ -26,7 +26,7 @@ template <class T>
 struct LoadFibre {
   const T* x;
   FibreIndex index;
-  KOLMO_HD T operator()(index_t r, index_t c) const { return x[index(r, c)]; }
+  KOLMO_HD ComputeOf<T> operator()(index_t r, index_t c) const { return x[index(r, c)]; }
 };
 
 template <class T>
@@ -34,11 +34,11 @@ struct StoreFibre {
   T* y;
   FibreIndex index;
   bool exclusive;
-  KOLMO_HD void operator()(index_t r, index_t c, T total) const {
+  KOLMO_HD void operator()(index_t r, index_t c, ComputeOf<T> total) const {
     if (!exclusive) {
-      y[index(r, c)] = total;
+      y[index(r, c)] = static_cast<T>(total);
     } else {
-      if (c + 1 < index.n) y[index(r, c + 1)] = total;
+      if (c + 1 < index.n) y[index(r, c + 1)] = static_cast<T>(total);
       if (c == 0) y[index(r, 0)] = T(0);
     }
   }

@@ -87,7 +87,7 @@ class Adam {
     kolmo::detail::visit_leaves(
         [&](const std::string& path, auto& p, const auto& g, auto& m, auto& v) {
           using V = std::remove_cvref_t<decltype(p)>;
-          using T = typename V::Scalar;
+          using T = ComputeOf<typename V::Scalar>;
           kolmo::detail::check_leaf(path, p, g, "adam");
           kolmo::detail::check_leaf(path, p, m, "adam");
           const double decay = learning_rate * options_.weight_decay;

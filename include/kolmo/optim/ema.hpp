@@ -56,7 +56,7 @@ class Ema {
     kolmo::detail::visit_leaves(
         [&](const std::string& path, auto& a, const auto& p) {
           using V = std::remove_cvref_t<decltype(a)>;
-          using T = typename V::Scalar;
+          using T = ComputeOf<typename V::Scalar>;
           kolmo::detail::check_leaf(path, a, p, "ema");
           const V source = p.contiguous();
           kolmo::detail::update_in_place<1>(kolmo::detail::EmaUpdate<T>{static_cast<T>(decay_)}, Array<V*, 1>{{&a}},
@@ -73,7 +73,7 @@ class Ema {
     const double correction = 1 / (1 - std::pow(decay_, static_cast<double>(average.updates)));
     kolmo::detail::visit_leaves(
         [&](const std::string&, auto& p, const auto& a) {
-          using T = typename std::remove_cvref_t<decltype(p)>::Scalar;
+          using T = ComputeOf<ScalarOf<decltype(p)>>;
           p = apply(kolmo::detail::ScaleInPlace<T>{static_cast<T>(correction)}, a);
         },
         result, average.sum);

@@ -74,7 +74,7 @@ class Sgd {
     kolmo::detail::visit_leaves(
         [&](const std::string& path, auto& p, const auto& g, auto& m) {
           using V = std::remove_cvref_t<decltype(p)>;
-          using T = typename V::Scalar;
+          using T = ComputeOf<typename V::Scalar>;
           kolmo::detail::check_leaf(path, p, g, "sgd");
           kolmo::detail::check_leaf(path, p, m, "sgd");
           const kolmo::detail::SgdUpdate<T> update{static_cast<T>(gradient_scale), static_cast<T>(options_.momentum),

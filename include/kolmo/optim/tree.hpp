@@ -151,7 +151,7 @@ void add_scaled(M& a, double factor, const M& b) {
   kolmo::detail::visit_leaves(
       [&](const std::string& path, auto& x, const auto& y) {
         using V = std::remove_cvref_t<decltype(x)>;
-        using T = typename V::Scalar;
+        using T = ComputeOf<typename V::Scalar>;
         kolmo::detail::check_leaf(path, x, y, "add_scaled");
         const V source = y.contiguous();
         kolmo::detail::update_in_place<1>(kolmo::detail::AddScaled<T>{static_cast<T>(factor)}, Array<V*, 1>{{&x}},
@@ -166,7 +166,7 @@ void scale(M& a, double factor) {
   kolmo::detail::visit_leaves(
       [&](const std::string&, auto& x) {
         using V = std::remove_cvref_t<decltype(x)>;
-        using T = typename V::Scalar;
+        using T = ComputeOf<typename V::Scalar>;
         kolmo::detail::update_in_place<1>(kolmo::detail::ScaleInPlace<T>{static_cast<T>(factor)}, Array<V*, 1>{{&x}});
       },
       a);
