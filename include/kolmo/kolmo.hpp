@@ -45,6 +45,7 @@
 #include <kolmo/nn/mlp.hpp>
 #include <kolmo/nn/sequential.hpp>
 #include <kolmo/nn/transformer.hpp>
+#include <kolmo/ops/cast.hpp>
 #include <kolmo/ops/cholesky.hpp>
 #include <kolmo/ops/fft.hpp>
 #include <kolmo/ops/indexing.hpp>

@@ -18,7 +18,8 @@ __global__ void silu(kolmo::detail::ElementwiseKernel<kolmo::fn::Silu, BFloat16,
 
 void launch(BFloat16* values, kolmo::index_t count, const kolmo::detail::CastKernel<float, BFloat16>& narrow,
             const kolmo::detail::ElementwiseKernel<kolmo::fn::Silu, BFloat16, 1, 1, true>& activate) {
-  increment<<<static_cast<unsigned>(kolmo::divide_up<kolmo::index_t>(count, 256)), 256>>>(values, count);
+  const kolmo::index_t threads = 256;
+  increment<<<static_cast<unsigned>(kolmo::divide_up(count, threads)), static_cast<unsigned>(threads)>>>(values, count);
   cast<<<1, 32>>>(narrow);
   silu<<<1, 32>>>(activate);
 }
