@@ -1,5 +1,6 @@
 #pragma once
-// Checksums: CRC-32 (ISO 3309, as in ZIP and PNG), Adler-32 (RFC 1950), and a 64-bit hash for checkpoints.
+// Checksums: CRC-32 (ISO 3309, as in ZIP and PNG), CRC-32C (RFC 3720, Castagnoli's polynomial), Adler-32 (RFC 1950),
+// and a 64-bit hash for checkpoints.
 
 #include <bit>
 #include <cstddef>
@@ -15,10 +16,10 @@ namespace detail {
 /// Tables for eight bytes at a time: table[k][b] is the effect of byte b followed by k zero bytes.
 struct Crc32Tables {
   std::uint32_t table[8][256];
-  constexpr Crc32Tables() : table{} {
+  explicit constexpr Crc32Tables(std::uint32_t polynomial) : table{} {
     for (std::uint32_t b = 0; b < 256; ++b) {
       std::uint32_t c = b;
-      for (int bit = 0; bit < 8; ++bit) c = (c & 1u) != 0 ? 0xedb88320u ^ (c >> 1) : c >> 1;
+      for (int bit = 0; bit < 8; ++bit) c = (c & 1u) != 0 ? polynomial ^ (c >> 1) : c >> 1;
       table[0][b] = c;
     }
     for (int k = 1; k < 8; ++k) {
@@ -27,21 +28,31 @@ struct Crc32Tables {
   }
 };
 
-}  // namespace detail
-
-/// CRC-32 of `bytes`, continuing from `previous` (0 at the start).
-inline std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t previous = 0) {
-  static constexpr detail::Crc32Tables tables{};
+inline std::uint32_t crc32_by(const Crc32Tables& tables, std::span<const std::byte> bytes, std::uint32_t previous) {
   const auto& t = tables.table;
   std::uint32_t c = ~previous;
   std::size_t i = 0;
   for (; i + 8 <= bytes.size(); i += 8) {
-    const std::uint64_t x = detail::load_unaligned<std::uint64_t>(bytes.data() + i) ^ c;
+    const std::uint64_t x = load_unaligned<std::uint64_t>(bytes.data() + i) ^ c;
     c = t[7][x & 0xff] ^ t[6][(x >> 8) & 0xff] ^ t[5][(x >> 16) & 0xff] ^ t[4][(x >> 24) & 0xff] ^
         t[3][(x >> 32) & 0xff] ^ t[2][(x >> 40) & 0xff] ^ t[1][(x >> 48) & 0xff] ^ t[0][x >> 56];
   }
   for (; i < bytes.size(); ++i) c = (c >> 8) ^ t[0][(c ^ std::to_integer<std::uint32_t>(bytes[i])) & 0xffu];
   return ~c;
+}
+
+}  // namespace detail
+
+/// CRC-32 of `bytes`, continuing from `previous` (0 at the start).
+inline std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t previous = 0) {
+  static constexpr detail::Crc32Tables tables(0xedb88320u);
+  return detail::crc32_by(tables, bytes, previous);
+}
+
+/// CRC-32C of `bytes`, continuing from `previous` (0 at the start).
+inline std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t previous = 0) {
+  static constexpr detail::Crc32Tables tables(0x82f63b78u);
+  return detail::crc32_by(tables, bytes, previous);
 }
 
 /// Adler-32 of `bytes`.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <kolmo/error.hpp>
+#include <kolmo/io/append_file.hpp>
 #include <kolmo/io/csv.hpp>
 #include <kolmo/io/file.hpp>
 #include <string>
@@ -24,7 +25,7 @@ class CsvLog {
       throw IoError(path_.string() + " exists; resume that run, remove the file, or use another name");
     }
     write_atomically<Calls>(path_, header(columns));
-    open();
+    file_ = AppendFile<Calls>(path_);
   }
 
   /// Goes on with an existing file after `step`: rows of later steps and an incomplete last line are removed
@@ -54,7 +55,7 @@ class CsvLog {
       }
     }
     write_atomically<Calls>(path_, kept);
-    open();
+    file_ = AppendFile<Calls>(path_);
   }
 
   /// Appends one line: the step and the other columns. When the write fails, what was written of the line is removed
@@ -67,23 +68,11 @@ class CsvLog {
     CsvWriter line;
     line.number(step);
     for (const double value : values) line.number(value);
-    const std::string text = line.end_row().str();
-    std::uint64_t written = 0;
-    if (!detail::write_all<Calls>(file_.get(), detail::as_bytes(text), written)) {
-      const int code = errno;
-      if (written > 0) static_cast<void>(Calls::ftruncate(file_.get(), size_));
-      throw IoError("cannot write " + path_.string() + ": " + detail::error_text(code) + " after " +
-                    std::to_string(size_) + " bytes; the rows before are unchanged");
-    }
-    size_ += static_cast<off_t>(text.size());
+    file_.append(detail::as_bytes(line.end_row().str()));
   }
 
   /// Makes the rows durable; call before a checkpoint that counts on them. Throws IoError.
-  void sync() {
-    if (!detail::fsync_retrying<Calls>(file_.get())) {
-      throw IoError("cannot write " + path_.string() + ": fsync: " + detail::error_text(errno));
-    }
-  }
+  void sync() { file_.sync(); }
 
  private:
   static std::string header(const std::vector<std::string>& columns) {
@@ -91,17 +80,9 @@ class CsvLog {
     return CsvWriter().row(columns).str();
   }
 
-  void open() {
-    file_ = detail::Descriptor<Calls>(detail::open_retrying<Calls>(path_.string(), O_WRONLY | O_APPEND));
-    if (file_.get() < 0) throw IoError("cannot write " + path_.string() + ": open: " + detail::error_text(errno));
-    size_ = ::lseek(file_.get(), 0, SEEK_END);
-    if (size_ < 0) size_ = 0;
-  }
-
   std::filesystem::path path_;
   std::size_t columns_;
-  detail::Descriptor<Calls> file_;
-  off_t size_ = 0;
+  AppendFile<Calls> file_;
 };
 
 }  // namespace kolmo::io
