@@ -7,6 +7,7 @@
 namespace kolmo::detail {
 template void host_tile_product<float>(const GemmCall<float>&);
 template void host_tile_product<double>(const GemmCall<double>&);
+template void host_bf16_gemm<BFloat16>(const GemmCall<BFloat16>&);
 
 template void host_field_forward<float>(const FieldFft<float>&, index_t, const float*, float*);
 template void host_field_forward<double>(const FieldFft<double>&, index_t, const double*, double*);

@@ -5,6 +5,7 @@
 
 #include <type_traits>
 
+#include <kolmo/backend/bf16_gemm.hpp>
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/backend/gemm_blocks.hpp>
 #include <kolmo/backend/gemm_tiles.hpp>
@@ -64,7 +65,9 @@ namespace kolmo {
 
 template <class T>
 void EigenLinalg::gemm(const GemmCall<T>& call) {
-  if constexpr (std::is_floating_point_v<T>)
+  if constexpr (std::is_same_v<T, BFloat16>)
+    detail::host_bf16_gemm(call);
+  else if constexpr (std::is_floating_point_v<T>)
     detail::for_each_gemm_tile(call, &detail::host_tile_product<T>);
   else
     detail::for_each_gemm_tile(call, &detail::plain_gemm<T>);

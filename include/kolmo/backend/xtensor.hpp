@@ -10,6 +10,7 @@
 #include <xflens/cxxblas/cxxblas.h>
 #include <xflens/cxxblas/cxxblas.cxx>
 
+#include <kolmo/backend/bf16_gemm.hpp>
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/backend/gemm_tiles.hpp>
 
@@ -48,7 +49,9 @@ inline void use_one_blas_thread() {
 struct BlasLinalg {
   template <class T>
   static void gemm(const GemmCall<T>& call) {
-    if constexpr (std::is_floating_point_v<T>) {
+    if constexpr (std::is_same_v<T, BFloat16>) {
+      detail::host_bf16_gemm(call);
+    } else if constexpr (std::is_floating_point_v<T>) {
       detail::use_one_blas_thread();
       detail::for_each_gemm_tile(call, &detail::blas_tile<T>);
     } else {
