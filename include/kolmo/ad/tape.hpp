@@ -134,9 +134,7 @@ class Tape {
   /// Walks back from y with the given gradient of y. May be called once; the recording is consumed.
   /// Throws ShapeError when the seed does not have the shape of y.
   void backward(const Var<V>& y, V seed) {
-    if (!(seed.shape() == y.shape()))
-      throw ShapeError("backward: the seed has shape " + seed.shape().to_string() + " but the output has " +
-                       y.shape().to_string());
+    check_seed(y, seed);
     accumulate(y.slot, std::move(seed));
     auto& nodes = recording_->nodes;
     while (!nodes.empty()) {
@@ -144,6 +142,16 @@ class Tape {
       nodes.pop_back();
       node->pull();
     }
+  }
+
+  /// The same, keeping the recording for further seeds: one forward pass serves many products with the transposed
+  /// Jacobian. Gradients of earlier walks are forgotten. Throws likewise.
+  void backward_and_keep(const Var<V>& y, V seed) {
+    check_seed(y, seed);
+    for (V& gradient : gradients_) gradient = V();
+    accumulate(y.slot, std::move(seed));
+    const auto& nodes = recording_->nodes;
+    for (std::size_t i = nodes.size(); i > 0; --i) nodes[i - 1]->pull();
   }
 
   /// Walks back from a scalar output. Throws ShapeError when y has more than one element.
@@ -193,6 +201,12 @@ class Tape {
     int slot;
     Pull pull_back;
   };
+
+  static void check_seed(const Var<V>& y, const V& seed) {
+    if (!(seed.shape() == y.shape()))
+      throw ShapeError("backward: the seed has shape " + seed.shape().to_string() + " but the output has " +
+                       y.shape().to_string());
+  }
 
   int new_slot() {
     gradients_.emplace_back();

@@ -108,6 +108,14 @@ class Vjp {
     return rebind<V>(variables_, detail::TakeGradient<V>{*tape});
   }
 
+  /// As pull, keeping the recording for further cotangents. Throws ShapeError likewise, ArgumentError after pull.
+  M pull_and_keep(const Y& cotangent) {
+    if (tape_ == nullptr)
+      throw ArgumentError("vjp: the recording was consumed by pull; use pull_and_keep for all cotangents but the last");
+    tape_->backward_and_keep(output_, cotangent);
+    return rebind<V>(variables_, detail::TakeGradient<V>{*tape_});
+  }
+
  private:
   std::unique_ptr<Tape<V>> tape_;
   RebindTo<Var<V>, M> variables_;
