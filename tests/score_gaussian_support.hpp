@@ -5,6 +5,7 @@
 
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/core/random.hpp>
+#include <kolmo/ops/linalg.hpp>
 #include <kolmo/score/guidance.hpp>
 #include <kolmo/score/observations/sampling.hpp>
 #include <kolmo/score/schedule.hpp>
@@ -87,8 +88,8 @@ struct Problem {
 
   template <class Method>
   Matrix posterior(const Method& method) const {
-    const auto estimate = guided(eps, schedule, observe(SubsampleSpace{step, 0, 1}, V(at(tensor(y), 0, 0)), deviation),
-                                 method);
+    const auto estimate =
+        guided(eps, schedule, observe(SubsampleSpace{step, 0, 1}, V(at(tensor(y), 0, 0)), deviation), method);
     return matrix(estimate(tensor(x), t));
   }
   /// eps = E x - sigma J^T A^T weight (y - A xhat), with J^T or what stands in its place.
@@ -108,4 +109,3 @@ struct Problem {
 inline double distance(const Matrix& a, const Matrix& b) { return (a - b).norm() / b.norm(); }
 
 }  // namespace kolmo_test
-

@@ -62,8 +62,8 @@ TEST_CASE("adaptive guidance: the likelihood's term is xi times as long as the p
 TEST_CASE("nonlinear sensors: SDA is the gradient of the likelihood, by central differences") {
   Problem p;
   const auto sensor = compose(SubsampleSpace{2, 0, 1}, Saturation{});
-  const auto estimate = guided(p.eps, p.schedule, observe(sensor, V(at(tensor(p.y), 0, 0)), p.deviation),
-                               SdaGuidance<>{1e-2});
+  const auto estimate =
+      guided(p.eps, p.schedule, observe(sensor, V(at(tensor(p.y), 0, 0)), p.deviation), SdaGuidance<>{1e-2});
   const double var = p.deviation * p.deviation + 1e-2 * p.rho() * p.rho();
   const auto log_likelihood = [&](const Matrix& x) {
     const Matrix clean = x * p.j().transpose() * p.a.transpose();
@@ -79,8 +79,8 @@ TEST_CASE("nonlinear sensors: SDA is the gradient of the likelihood, by central 
 
 TEST_CASE("the report: norms, chi^2 and effective noise of the call") {
   Problem p;
-  const auto estimate = guided(p.eps, p.schedule, observe(SubsampleSpace{2, 0, 1}, V(at(tensor(p.y), 0, 0)), 0.1),
-                               SdaGuidance<>{1e-2});
+  const auto estimate =
+      guided(p.eps, p.schedule, observe(SubsampleSpace{2, 0, 1}, V(at(tensor(p.y), 0, 0)), 0.1), SdaGuidance<>{1e-2});
   const Matrix posterior = matrix(estimate(tensor(p.x), p.t)), prior = p.x * p.eps.e(p.t).transpose();
   const Matrix residual = p.y.replicate(3, 1) - p.x * p.j().transpose() * p.a.transpose();
   const GuidanceReport& report = estimate.report();
@@ -105,8 +105,7 @@ TEST_CASE("section 6.3: the stability number is |c| sigma lambda / (var (1 + r +
   const double e = moved.dot(p.eps.e(p.t) * moved) / moved.squaredNorm();
   const double number = std::abs(c) * p.sigma() * lambda / var / (1 + r + c * e);
   const auto observation = observe(SubsampleSpace{2, 0, 1}, V(at(tensor(p.y), 0, 0)), 0.1);
-  const auto reporting =
-      guided(p.eps, p.schedule, observation, SdaGuidance<>{1e-2}, {StabilityPolicy::report, 40});
+  const auto reporting = guided(p.eps, p.schedule, observation, SdaGuidance<>{1e-2}, {StabilityPolicy::report, 40});
   reporting(tensor(p.x), p.t);
   CHECK(reporting.report().stability == 0);  // no step was announced
   reporting.begin_step(p.t, next);

@@ -63,7 +63,8 @@ TEST_CASE("checklist 4: operators and their adjoints satisfy <A x, y> = <x, A' y
   expect_adjoint(compose(subsample_time(3), Coarsen{2}, Vorticity{}, Saturation{}, Crop{1, -1}), trajectory);
   const auto twice = linear_map([](const V& x) { return V(x * 2.0); }, [](const V& y) { return V(y * 2.0); });
   expect_adjoint(twice, trajectory);
-  expect_adjoint(compose(Physical{Normaliser<V>{V::from({1, 2}, Shape{2}), V::from({3, 4}, Shape{2}), 2}}, Coarsen{2}), trajectory);
+  expect_adjoint(compose(Physical{Normaliser<V>{V::from({1, 2}, Shape{2}), V::from({3, 4}, Shape{2}), 2}}, Coarsen{2}),
+                 trajectory);
 }
 
 TEST_CASE("operators of physics say whether they are linear") {
@@ -118,8 +119,8 @@ TEST_CASE("observations refuse noise levels and values that make no sense") {
   CHECK_THROWS_AS(observe(a, y, std::numeric_limits<double>::infinity()), ArgumentError);
   CHECK_THROWS_WITH(observe(a, y, V::from({1, 0}, Shape{2})), kolmo_test::contains("1 of 2"));
   CHECK_THROWS_AS(observe(a, y, V::ones(Shape{3})), ShapeError);
-  const V bad = V::from({0, std::numeric_limits<double>::quiet_NaN(), 1, std::numeric_limits<double>::infinity()},
-                        Shape{2, 2});
+  const V bad =
+      V::from({0, std::numeric_limits<double>::quiet_NaN(), 1, std::numeric_limits<double>::infinity()}, Shape{2, 2});
   CHECK_THROWS_WITH(observe(a, bad, 0.1), kolmo_test::contains("2 of 4"));
   CHECK_THROWS_AS(score::Coarsen{3}(V::zeros(Shape{1, 4, 4})), ShapeError);
   CHECK_THROWS_AS(score::SubsampleSpace{0}(V::zeros(Shape{1, 4, 4})), ArgumentError);

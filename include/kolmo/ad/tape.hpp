@@ -135,6 +135,7 @@ class Tape {
   /// Throws ShapeError when the seed does not have the shape of y.
   void backward(const Var<V>& y, V seed) {
     check_seed(y, seed);
+    forget_kept();
     accumulate(y.slot, std::move(seed));
     auto& nodes = recording_->nodes;
     while (!nodes.empty()) {
@@ -145,11 +146,12 @@ class Tape {
   }
 
   /// The same, keeping the recording for further seeds: one forward pass serves many products with the transposed
-  /// Jacobian. Gradients of earlier walks are forgotten. Throws likewise.
+  /// Jacobian. The next walk forgets the gradients of this one. Throws likewise.
   void backward_and_keep(const Var<V>& y, V seed) {
     check_seed(y, seed);
-    for (V& gradient : gradients_) gradient = V();
+    forget_kept();
     accumulate(y.slot, std::move(seed));
+    kept_ = true;
     const auto& nodes = recording_->nodes;
     for (std::size_t i = nodes.size(); i > 0; --i) nodes[i - 1]->pull();
   }
@@ -208,6 +210,13 @@ class Tape {
                        y.shape().to_string());
   }
 
+  /// The gradients of a walk that kept the recording; what was accumulated by hand stays.
+  void forget_kept() {
+    if (!kept_) return;
+    for (V& gradient : gradients_) gradient = V();
+    kept_ = false;
+  }
+
   int new_slot() {
     gradients_.emplace_back();
     return static_cast<int>(gradients_.size()) - 1;
@@ -216,6 +225,7 @@ class Tape {
   std::unique_ptr<detail::Recording> own_;
   detail::Recording* recording_;
   std::vector<V> gradients_;
+  bool kept_ = false;
 };
 
 }  // namespace kolmo

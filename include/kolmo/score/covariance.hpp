@@ -1,6 +1,6 @@
 #pragma once
-// Covariances Sigma of Gaussian priors, known by their products with (Sigma^-1 + rho^-2 I)^-1, the covariance of x given
-// x_t = mu x + sigma eps with rho = sigma / mu. All act on batches [B, event...].
+// Covariances Sigma of Gaussian priors, known by their products with (Sigma^-1 + rho^-2 I)^-1, the covariance of x
+// given x_t = mu x + sigma eps with rho = sigma / mu. All act on batches [B, event...].
 
 #include <cmath>
 #include <memory>

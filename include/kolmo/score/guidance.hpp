@@ -25,7 +25,7 @@ struct GuidanceReport {
   double effective_noise = 0;  ///< rms of y - A(xhat)
   int solver_iterations = 0;   ///< products with the covariance of y, where the method solves with it
   double solver_residual = 0;  ///< rms of what is left of the residual, in units of the deviation
-  double stability = 0;        ///< explicit steps are stable below one; zero where it was not asked for (see stability.hpp)
+  double stability = 0;  ///< explicit steps are stable below one; zero where it was not asked for (see stability.hpp)
   double variance_factor = 1;  ///< by how much the variance was raised to keep the step stable
   int substeps = 1;            ///< equal parts of the present step that would be stable
 
@@ -69,7 +69,7 @@ template <PlainTensor V>
 struct GuidanceMemory {
   score::GuidanceReport report;
   double step_from = -1, step_mu = 1, step_sigma = 0;  // the sampler's present step, when it tells
-  V solution;                           // of the last linear system, where the next one starts
+  V solution;                                          // of the last linear system, where the next one starts
   double solution_time = -1;
 };
 

@@ -66,7 +66,7 @@ struct KrylovOptions {
   int iterations = 10;
   double tolerance = 0;  ///< a sample has converged when the rms of its residual is at most this ...
   double relative = 0;   ///< ... or at most this times the rms of b
-  double floor = 0;      ///< conjugate gradients: a lower bound of the eigenvalues of K; smaller curvature is not believed
+  double floor = 0;  ///< conjugate gradients: a lower bound of the eigenvalues of K; smaller curvature is not believed
 };
 
 }  // namespace score
@@ -85,7 +85,8 @@ inline double krylov_rms(const std::vector<double>& squares, index_t elements) {
 }
 
 /// The squared norm at which each sample has converged.
-inline std::vector<double> krylov_targets(const score::KrylovOptions& options, const std::vector<double>& b_squared, index_t event) {
+inline std::vector<double> krylov_targets(const score::KrylovOptions& options, const std::vector<double>& b_squared,
+                                          index_t event) {
   std::vector<double> result;
   for (const double s : b_squared)
     result.push_back(larger(options.tolerance * options.tolerance * static_cast<double>(event),
@@ -147,14 +148,14 @@ struct KrylovResult {
 /// Solves K u = b from u = 0, or from `guess` where that has the smaller residual. Throws ArgumentError unless
 /// iterations >= 1.
 template <class Operator, PlainTensor V>
-KrylovResult<V> conjugate_gradients(const Operator& k, const V& b, const KrylovOptions& options,
-                                    const V& guess = V()) {
+KrylovResult<V> conjugate_gradients(const Operator& k, const V& b, const KrylovOptions& options, const V& guess = V()) {
   kolmo::detail::check_krylov_iterations("conjugate_gradients", options.iterations);
   const int rank = b.rank();
   const auto samples = static_cast<std::size_t>(b.shape()[0]);
   V u = V::zeros(b.shape()), r = b;
   std::vector<double> rr = sample_dots(b, b);
-  const std::vector<double> target = kolmo::detail::krylov_targets(options, rr, b.size() / larger<index_t>(1, b.shape()[0]));
+  const std::vector<double> target =
+      kolmo::detail::krylov_targets(options, rr, b.size() / larger<index_t>(1, b.shape()[0]));
   if (guess.has_value()) {
     const V from_guess = b - k(guess);
     const std::vector<double> squares = sample_dots(from_guess, from_guess);

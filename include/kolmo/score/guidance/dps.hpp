@@ -4,8 +4,8 @@
 //   l = -zeta grad err / sqrt(err),   err = |y - A(xhat)|^2 of each sample,
 //
 // which is 2 zeta times the gradient of the norm that the original code subtracts after each step. The size of the term
-// does not depend on the noise of the sensor. For the original form, a step followed by x <- x - zeta grad |y - A(xhat)|,
-// see DpsStep in guided_steps.hpp.
+// does not depend on the noise of the sensor. For the original form, a step followed by x <- x - zeta grad |y -
+// A(xhat)|, see DpsStep in guided_steps.hpp.
 
 #include <kolmo/score/guidance/sda.hpp>
 

@@ -32,8 +32,7 @@ struct MmpsGuidance {
   bool warm_start = false;  ///< from the solution of the call before
 
   void check() const {
-    if (iterations < 1)
-      throw ArgumentError("mmps: iterations must be at least 1, given " + std::to_string(iterations));
+    if (iterations < 1) throw ArgumentError("mmps: iterations must be at least 1, given " + std::to_string(iterations));
     if (!(tolerance >= 0) || !(tolerance < 1e300))
       throw ArgumentError("mmps: tolerance must be finite and at least 0, given " + io::to_text(tolerance));
   }

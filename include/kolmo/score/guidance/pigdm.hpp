@@ -1,7 +1,8 @@
 #pragma once
 // Methods that put a covariance of the observation in place of SDA's var:
 //
-//   PiGDM (Song et al. 2023)   l = J^T A^T (r^2 A A^T + deviation^2)^-1 (y - A(xhat)), r^2 = (1 / lambda + 1 / rho^2)^-1,
+//   PiGDM (Song et al. 2023)   l = J^T A^T (r^2 A A^T + deviation^2)^-1 (y - A(xhat)), r^2 = (1 / lambda + 1 /
+//   rho^2)^-1,
 //     lambda the prior's variance: exact for a white Gaussian prior. With lambda = 1, r^2 = sigma^2 / (mu^2 + sigma^2).
 //   its diagonal               var = deviation^2 + gamma rho^2 / (1 + rho^2), gamma about the diagonal of A A^T
 //   TMPD (Boys et al. 2023)    var = deviation^2 + A C A^T 1, C v = (sigma^2 / mu) J^T v: the diagonal by row sums
@@ -54,7 +55,8 @@ struct PigdmGuidance {
     if (diagonal) {
       const kolmo::detail::SquareAddScaled<T> variance{T(1), static_cast<T>(rho2 / (1 + rho2))};
       const V var = apply(variance, call.deviation(), V::scalar(static_cast<T>(gamma)));
-      return kolmo::detail::pull_likelihood(call, V(call.residual() / kolmo::detail::stable_variance(call, var)), false);
+      return kolmo::detail::pull_likelihood(call, V(call.residual() / kolmo::detail::stable_variance(call, var)),
+                                            false);
     }
     const kolmo::detail::WhiteScale white{prior_variance * rho2 / (prior_variance + rho2)};
     const KrylovOptions options{iterations, 0, std::is_same_v<T, float> ? 1e-6 : 1e-12, 1};

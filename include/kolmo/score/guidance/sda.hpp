@@ -144,8 +144,8 @@ struct ScaledGuidance {
 };
 
 /// The likelihood's term takes the size of the prior's, sample by sample:
-/// eps - xi (|eps| / |g|) g, g = -grad |y - A(xhat)|^2 / 2. It does not depend on the noise of the sensor, so the spread
-/// of the samples cannot be right.
+/// eps - xi (|eps| / |g|) g, g = -grad |y - A(xhat)|^2 / 2. It does not depend on the noise of the sensor, so the
+/// spread of the samples cannot be right.
 struct AdaptiveGuidance {
   double xi = 1;
 

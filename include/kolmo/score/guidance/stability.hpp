@@ -4,9 +4,9 @@
 //
 //   r + c (E + sigma lambda / var),   E the eigenvalue of d eps / d x,
 //
-// and is unstable when |c| sigma lambda / var > 1 + r + c E. The stability number is the ratio of the two sides. It does
-// not contain the number N of observations: what matters is how many of them share one degree of freedom. The largest
-// eigenvalue comes from a few power iterations, each one product with J and one with J^T.
+// and is unstable when |c| sigma lambda / var > 1 + r + c E. The stability number is the ratio of the two sides. It
+// does not contain the number N of observations: what matters is how many of them share one degree of freedom. The
+// largest eigenvalue comes from a few power iterations, each one product with J and one with J^T.
 
 #include <kolmo/score/guidance.hpp>
 

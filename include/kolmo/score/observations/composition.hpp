@@ -12,7 +12,9 @@ namespace kolmo::score {
 
 /// An operator that says that it is linear: its derivative is itself, anywhere.
 template <class A>
-concept LinearOperator = requires { requires A::is_linear; };
+concept LinearOperator = requires {
+  requires A::is_linear;
+};
 
 /// The operators one after another, the first one first.
 template <class... A>

@@ -35,7 +35,8 @@ struct Vorticity {
     if (x.rank() < 3 || x.shape()[-3] != 2)
       throw ShapeError("Vorticity: expected velocities of shape (..., 2, H, W), given " + x.shape().to_string());
     return (kolmo::detail::periodic_difference(at(x, -3, 0), -1) -
-            kolmo::detail::periodic_difference(at(x, -3, 1), -2)) * 0.5;
+            kolmo::detail::periodic_difference(at(x, -3, 1), -2)) *
+           0.5;
   }
 };
 
