@@ -12,6 +12,7 @@
 #include <kolmo/flow/field_comparison.hpp>
 #include <kolmo/flow/spectra.hpp>
 #include <kolmo/flow/structure_functions.hpp>
+#include <kolmo/ops/join.hpp>
 
 #include "expect_op_checks.hpp"
 
@@ -230,6 +231,15 @@ TEST_CASE("distances between flows") {
   CHECK(vorticity_correlation(once, Plain::zeros({1, 8, 8}))[0] == 0);
   CHECK_THROWS_AS(relative_error(once, Plain::zeros({1, 8, 8})), ArgumentError);
   CHECK_THROWS_AS(relative_error(once, a), ShapeError);
+
+  // A potential flow is all divergence, a sum of it and a flow free of divergence half of the squares.
+  const auto velocity = [](const Plain& u, const Plain& v) { return stack(1, u, v); };
+  const Plain wave_x = vorticity([](double x, double) { return std::sin(2 * x); }, 8);
+  const Plain wave_y = vorticity([](double, double y) { return std::sin(2 * y); }, 8);
+  CHECK(relative_divergence(velocity(wave_y, wave_x))[0] == Approx(0).margin(1e-14));
+  CHECK(relative_divergence(velocity(wave_x, wave_y))[0] == Approx(1));
+  CHECK(relative_divergence(velocity(wave_x, wave_x))[0] == Approx(std::sqrt(0.5)));
+  CHECK_THROWS_AS(relative_divergence(wave_x), ShapeError);
 
   CHECK(valid_time(std::vector<double>{1, 0.97, 0.93, 0.99}, 0.2) == Approx(0.3));
   CHECK(valid_time(std::vector<double>{1, 0.97}, 0.2) == Approx(0.2));

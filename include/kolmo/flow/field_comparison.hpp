@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <kolmo/core/wasserstein.hpp>
 #include <kolmo/flow/spectra.hpp>
 
 namespace kolmo::flow {
@@ -92,30 +93,25 @@ inline double spectrum_distance(std::span<const double> spectrum, std::span<cons
   return sum;
 }
 
-/// The Wasserstein distance of order one between two sets of numbers: the area between their distribution functions.
-/// Throws ArgumentError for an empty set or a NaN.
-inline double wasserstein_distance(std::vector<double> a, std::vector<double> b) {
-  if (a.empty() || b.empty()) throw ArgumentError("wasserstein_distance: both sets need at least one number");
-  for (const auto* set : {&a, &b})
-    for (const double v : *set)
-      if (v != v) throw ArgumentError("wasserstein_distance: a NaN has no place on the line");
-  std::sort(a.begin(), a.end());
-  std::sort(b.begin(), b.end());
-  double sum = 0, at = 0;
-  std::size_t i = 0, j = 0;
-  while (i < a.size() && j < b.size()) {
-    // The next step of either distribution function.
-    const double of_a = static_cast<double>(i + 1) / static_cast<double>(a.size());
-    const double of_b = static_cast<double>(j + 1) / static_cast<double>(b.size());
-    const double next = std::min(of_a, of_b);
-    sum += (next - at) * std::abs(a[i] - b[j]);
-    at = next;
-    // Equal fractions must step together whatever the rounding.
-    const std::size_t cross_a = (i + 1) * b.size(), cross_b = (j + 1) * a.size();
-    if (cross_a <= cross_b) ++i;
-    if (cross_b <= cross_a) ++j;
+/// How far velocities [batch, 2, n, n] are from being free of divergence: |div u| / |grad u| over the box for each of
+/// them, 0 for an incompressible flow and 1/sqrt(2) for unrelated components. Throws ShapeError for other shapes.
+template <PlainTensor X>
+std::vector<double> relative_divergence(const X& x, const FieldGeometry& geometry = {}) {
+  if (!detail::is_velocity(x.shape(), "relative_divergence"))
+    throw ShapeError("relative_divergence: a vorticity has no divergence; expected velocity [batch, 2, n, n], given " +
+                     x.shape().to_string());
+  std::vector<double> result;
+  for (const detail::FlowModes& flow : detail::flow_modes(x, geometry, "relative_divergence")) {
+    double divergence = 0, gradient = 0;
+    flow.for_each([&](index_t r, index_t c) {
+      const std::size_t m = flow.place(r, c);
+      const double kx = flow.kx(r), ky = flow.ky(c);
+      divergence += flow.weight(c) * (kx * flow.u[m] + ky * flow.v[m]).square();
+      gradient += flow.weight(c) * (kx * kx + ky * ky) * (flow.u[m].square() + flow.v[m].square());
+    });
+    result.push_back(gradient > 0 ? std::sqrt(divergence / gradient) : 0);
   }
-  return sum;
+  return result;
 }
 
 }  // namespace kolmo::flow

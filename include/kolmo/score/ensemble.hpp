@@ -201,14 +201,14 @@ std::vector<double> gaussian_log_density(const V& x, double deviation) {
 
 /// max over k in [1, last] of |log10(a_k / b_k)|: how far two spectra are apart (a of samples, b of data), a
 /// multiplicative error of 10 being 1. Throws ArgumentError for spectra that end earlier or are not positive there.
-inline double spectrum_distance(const std::vector<double>& a, const std::vector<double>& b, index_t last) {
+inline double largest_log10_ratio(const std::vector<double>& a, const std::vector<double>& b, index_t last) {
   if (last < 1 || static_cast<index_t>(a.size()) <= last || static_cast<index_t>(b.size()) <= last)
-    throw ArgumentError("spectrum_distance: spectra of " + std::to_string(a.size()) + " and " +
+    throw ArgumentError("largest_log10_ratio: spectra of " + std::to_string(a.size()) + " and " +
                         std::to_string(b.size()) + " shells cannot be compared up to " + std::to_string(last));
   double distance = 0;
   for (std::size_t k = 1; k <= static_cast<std::size_t>(last); ++k) {
     if (!(a[k] > 0) || !(b[k] > 0))
-      throw ArgumentError("spectrum_distance: shell " + std::to_string(k) + " holds nothing; compare fewer shells");
+      throw ArgumentError("largest_log10_ratio: shell " + std::to_string(k) + " holds nothing; compare fewer shells");
     distance = larger(distance, std::abs(std::log10(a[k] / b[k])));
   }
   return distance;

@@ -1,11 +1,11 @@
 #pragma once
-// Distances between sets of points: the exact Wasserstein-1 distance and the maximum mean discrepancy.
+// Distances between sets of points: the exact Wasserstein-1 distance and the maximum mean discrepancy. For numbers
+// there is wasserstein_distance, of sets of any sizes.
 //
 // Between two sets of n equally weighted points the transport problem is an assignment problem, solved here by shortest
 // augmenting paths (Jonker and Volgenant 1987, Computing 38, 325): a start from cheap partial assignments, then a
 // shortest path for each row that is left. Everything is computed in double on the host.
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <span>
@@ -15,6 +15,7 @@
 
 #include <kolmo/backend/threads.hpp>
 #include <kolmo/core/tensor.hpp>
+#include <kolmo/core/wasserstein.hpp>
 
 namespace kolmo::score {
 
@@ -239,28 +240,6 @@ double wasserstein1(const V& a, const V& b) {
                      " points; expected as many of both. Leave some out");
   const auto cost = detail::pair_values(x, y, [](double square) { return std::sqrt(square); });
   return solve_assignment(cost, static_cast<index_t>(x.n)).cost / static_cast<double>(x.n);
-}
-
-/// The Wasserstein-1 distance between two sets of equally likely numbers, of any sizes: the area between their
-/// distribution functions. Throws ArgumentError for an empty set or a number that is not finite.
-inline double wasserstein1_of_numbers(std::vector<double> a, std::vector<double> b) {
-  for (const auto* set : {&a, &b}) {
-    if (set->empty()) throw ArgumentError("wasserstein1_of_numbers: a set without numbers");
-    for (const double x : *set)
-      if (!is_finite(x)) throw ArgumentError("wasserstein1_of_numbers: a number is not finite");
-  }
-  std::sort(a.begin(), a.end());
-  std::sort(b.begin(), b.end());
-  double area = 0, before = smaller(a[0], b[0]);
-  for (std::size_t i = 0, j = 0; i < a.size() || j < b.size();) {
-    const double next = j == b.size() || (i < a.size() && a[i] <= b[j]) ? a[i] : b[j];
-    area += (next - before) * std::abs(static_cast<double>(i) / static_cast<double>(a.size()) -
-                                       static_cast<double>(j) / static_cast<double>(b.size()));
-    before = next;
-    while (i < a.size() && a[i] == next) ++i;
-    while (j < b.size() && b[j] == next) ++j;
-  }
-  return area;
 }
 
 /// The squared maximum mean discrepancy of two sets of points [n, event...] and [m, event...], with the sum of the
