@@ -1,6 +1,8 @@
 // Samplers: traces of every method against an independent implementation, the predictor-corrector of the specification,
 // grids, weights, order of convergence on a Gaussian, and what stops a run.
 
+#include <algorithm>
+
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/score/parameterisation.hpp>
 #include <kolmo/score/sampler.hpp>
@@ -236,6 +238,50 @@ TEST_CASE("Callbacks see every step, and the same key gives the same samples") {
   CHECK(largest_difference(last, x) == 0);
   CHECK(largest_difference(sample(gaussian(schedule, 1), schedule, start, options, Key{2}), x) == 0);
   CHECK(largest_difference(sample(gaussian(schedule, 1), schedule, start, options, Key{3}), x) > 0);
+}
+
+namespace {
+
+/// An estimator that asks for steps of at most `longest` in log rho.
+struct Cautious {
+  struct Report {
+    int substeps = 1;
+  };
+  Schedule schedule;
+  double longest;
+  mutable Report last{};
+  mutable std::vector<double> visited{};
+  void begin_step(double t, double u) const {
+    last.substeps = static_cast<int>(std::ceil((1 - schedule.rho(u) / schedule.rho(t)) / longest));
+  }
+  const Report& report() const { return last; }
+  V operator()(const V& x, double t) const {
+    visited.push_back(t);
+    return gaussian(schedule, .01)(x, t);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("An estimator that judges a step too long gets it in parts, down to the grid's next time") {
+  const Schedule schedule;
+  SamplerOptions options = SamplerOptions::predictor_corrector(16, 0);
+  const Cautious eps{schedule, .1};
+  const V start = V::ones(Shape{1, 1});
+  std::vector<double> grid;
+  const double end =
+      sample(eps, schedule, start, options, Key{}, [&](const SamplerStep<V>& s) { grid.push_back(s.u); }).item();
+  CHECK(grid.size() == 16);
+  CHECK(eps.visited.size() > 60);
+  for (std::size_t i = 1; i < eps.visited.size(); ++i) CHECK(eps.visited[i] < eps.visited[i - 1]);
+  for (std::size_t i = 0; i + 1 < grid.size(); ++i)
+    CHECK(std::find(eps.visited.begin(), eps.visited.end(), grid[i]) != eps.visited.end());
+  const double exact = std::sqrt(.01 + 1e-6);
+  CHECK(std::abs(end - exact) < .4 * std::abs(spread(options, .01) - 1) * exact);
+  options.most_substeps = 1;
+  const Cautious held{schedule, .1};
+  sample(held, schedule, start, options, Key{});
+  CHECK(held.visited.size() == 16);
 }
 
 TEST_CASE("A sample that stops being finite ends the run with the step, the time and the last good state") {

@@ -7,7 +7,7 @@
 
 namespace kolmo::score {
 
-/// What a callback sees after every step: x is at time u, eps the estimate at time t that the step began with.
+/// What a callback sees after every step: x is at time u, eps the last estimate on the way.
 template <PlainTensor V>
 struct SamplerStep {
   index_t step = 0;  ///< from 1
@@ -56,8 +56,20 @@ V sample(const Estimator& eps, const Schedule& schedule, const V& start, const S
   for (index_t i = 0; i < options.steps; ++i) {
     const double t = times[static_cast<std::size_t>(i)], u = times[static_cast<std::size_t>(i) + 1];
     const Key step_key = fold_in(key, static_cast<std::uint64_t>(i));
-    const V estimate = run.evaluate(x, t);
-    V next = run.step(x, estimate, t, u, fold_in(step_key, 0));
+    V estimate = run.evaluate(x, t, u), next = x;
+    double from = t;
+    // Every part begins with an evaluation of its own, which may ask for more.
+    for (std::uint64_t part = 0;; ++part) {
+      const index_t parts = part + 1 < static_cast<std::uint64_t>(options.most_substeps) ? run.substeps() : 1;
+      const double high = schedule.rho(from), low = schedule.rho(u);
+      double to = parts > 1 ? schedule.time_of_rho(high - (high - low) / static_cast<double>(parts)) : u;
+      if (!(to < from)) to = u;
+      next = run.step(next, estimate, from, to, fold_in(part == 0 ? step_key : fold_in(step_key, part << 32), 0));
+      if (!(to > u)) break;
+      detail::require_finite(next, x, i + 1, to, t);
+      from = to;
+      estimate = run.evaluate(next, from, u);
+    }
     for (index_t c = 0; c < options.corrections; ++c)
       next = run.correct(next, u, fold_in(step_key, static_cast<std::uint64_t>(c) + 1));
     detail::require_finite(next, x, i + 1, u, t);

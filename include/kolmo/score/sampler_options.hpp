@@ -29,8 +29,9 @@ struct SamplerOptions {
   index_t steps = 32;
   int order = 3;  ///< adams_bashforth and multistep: 1 to 4
   TimeGrid grid{};
-  double eta = 0;          ///< ddim and ito: how much noise is added
-  double temperature = 1;  ///< ito
+  double eta = 0;              ///< ddim and ito: how much noise is added
+  double temperature = 1;      ///< ito
+  index_t most_substeps = 64;  ///< a guided estimator that asks for shorter steps gets at most so many in place of one
   index_t corrections = 0;
   Corrector corrector = Corrector::langevin;
   double tau = 0.5;
@@ -47,7 +48,7 @@ struct SamplerOptions {
     return options;
   }
 
-  /// Evaluations of eps in a run.
+  /// Evaluations of eps in a run without substeps.
   index_t evaluations() const { return steps * ((method == SamplerMethod::heun ? 2 : 1) + corrections); }
 
   /// Throws ArgumentError, naming the option, when one is out of range.
@@ -55,6 +56,8 @@ struct SamplerOptions {
     if (steps < 1) throw ArgumentError("sampler: expected at least one step, given " + std::to_string(steps));
     if (order < 1 || order > largest_order)
       throw ArgumentError("sampler: the order must be 1 to 4, given " + std::to_string(order));
+    if (most_substeps < 1)
+      throw ArgumentError("sampler: most_substeps must be at least 1, given " + std::to_string(most_substeps));
     if (corrections < 0)
       throw ArgumentError("sampler: the number of corrections must not be negative, given " +
                           std::to_string(corrections));

@@ -124,6 +124,20 @@ struct SamplerRun {
   std::vector<V> stored{};  // newest first
   std::vector<double> stored_times{};
 
+  /// `u` is the time the step wants to reach; a guided estimator is told, to judge whether the step is stable.
+  V evaluate(const V& x, double t, double u) const {
+    if constexpr (requires { eps.begin_step(t, u); }) eps.begin_step(t, u);
+    return evaluate(x, t);
+  }
+
+  /// Equal parts, in rho, of a step from t to u, of which the estimator says that they are stable.
+  index_t substeps() const {
+    if constexpr (requires { eps.report().substeps; })
+      return smaller(static_cast<index_t>(eps.report().substeps), options.most_substeps);
+    else
+      return 1;
+  }
+
   V evaluate(const V& x, double t) const {
     V result = eps(x, t);
     if (!(result.shape() == x.shape()))
