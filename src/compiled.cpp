@@ -2,6 +2,7 @@
 
 #define KOLMO_COMPILING
 #include <kolmo/backend/eigen.hpp>
+#include <kolmo/backend/host_conv.hpp>
 #include <kolmo/backend/host_fft.hpp>
 
 namespace kolmo::detail {
@@ -21,4 +22,11 @@ template void host_rows_sine<float>(const SineLine<float>&, float, index_t, cons
 template void host_rows_sine<double>(const SineLine<double>&, double, index_t, const double*, double*);
 template void host_columns_fft<float>(const FftLine<float>&, bool, index_t, index_t, const float*, float*);
 template void host_columns_fft<double>(const FftLine<double>&, bool, index_t, index_t, const double*, double*);
+
+template void host_conv_forward<float>(const ConvGeometry&, const float*, const float*, const ConvTarget<float>&);
+template void host_conv_forward<double>(const ConvGeometry&, const double*, const double*, const ConvTarget<double>&);
+template void host_conv_backward_data<float>(const ConvGeometry&, const float*, const float*, float*);
+template void host_conv_backward_data<double>(const ConvGeometry&, const double*, const double*, double*);
+template void host_conv_backward_filter<float>(const ConvGeometry&, const float*, const float*, float*);
+template void host_conv_backward_filter<double>(const ConvGeometry&, const double*, const double*, double*);
 }  // namespace kolmo::detail

@@ -47,6 +47,7 @@
 #include <kolmo/nn/transformer.hpp>
 #include <kolmo/ops/cast.hpp>
 #include <kolmo/ops/cholesky.hpp>
+#include <kolmo/ops/conv.hpp>
 #include <kolmo/ops/fft.hpp>
 #include <kolmo/ops/indexing.hpp>
 #include <kolmo/ops/linalg.hpp>
@@ -54,6 +55,7 @@
 #include <kolmo/ops/reduce.hpp>
 #include <kolmo/ops/scan.hpp>
 #include <kolmo/ops/shape.hpp>
+#include <kolmo/ops/upsample.hpp>
 #include <kolmo/optim/adam.hpp>
 #include <kolmo/optim/callbacks.hpp>
 #include <kolmo/optim/lbfgs.hpp>

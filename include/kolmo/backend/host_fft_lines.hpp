@@ -9,22 +9,6 @@
 
 namespace kolmo::detail {
 
-/// Pooled memory for the length of a scope.
-template <class V>
-class HostScratch {
- public:
-  explicit HostScratch(index_t count)
-      : bytes_(static_cast<std::size_t>(count) * sizeof(V)), data_(static_cast<V*>(HostPool::allocate(bytes_))) {}
-  ~HostScratch() { HostPool::deallocate(data_, bytes_); }
-  HostScratch(const HostScratch&) = delete;
-  HostScratch& operator=(const HostScratch&) = delete;
-  V* data() const { return data_; }
-
- private:
-  std::size_t bytes_;
-  V* data_;
-};
-
 /// A value that stays in a register: a compiler that reads it again from memory for every use doubles the loads of a
 /// butterfly, and one that puts it on the stack its stores.
 template <class V>

@@ -114,4 +114,20 @@ class HostPool {
   std::size_t cached_ = 0;
 };
 
+/// Pooled memory for the length of a scope.
+template <class V>
+class HostScratch {
+ public:
+  explicit HostScratch(index_t count)
+      : bytes_(static_cast<std::size_t>(count) * sizeof(V)), data_(static_cast<V*>(HostPool::allocate(bytes_))) {}
+  ~HostScratch() { HostPool::deallocate(data_, bytes_); }
+  HostScratch(const HostScratch&) = delete;
+  HostScratch& operator=(const HostScratch&) = delete;
+  V* data() const { return data_; }
+
+ private:
+  std::size_t bytes_;
+  V* data_;
+};
+
 }  // namespace kolmo::detail

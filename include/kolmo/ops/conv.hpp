@@ -132,6 +132,21 @@ inline constexpr bool is_identity = std::is_same_v<F, fn::Identity>;
 /// f(sum + bias) with the sum before f where it is to be kept. `bias` may be empty.
 template <class F, PlainTensor V>
 ConvValue<V> conv_value(const ConvGeometry& g, const F& f, const V& x, const V& w, const V& bias, bool keep) {
+  if constexpr (HostConvolved<V>) {
+    using T = typename V::Scalar;
+    if (g.batch > 0) {
+      ConvValue<V> result{V::uninitialized(conv_out_shape(g)), V()};
+      if (keep && !is_identity<F>) result.z = V::uninitialized(conv_out_shape(g));
+      const V field = x.contiguous(), kernel = w.contiguous(), shift = bias.has_value() ? bias.contiguous() : bias;
+      ConvTarget<T> target;
+      target.y = result.y.mutable_data();
+      if (result.z.has_value()) target.z = result.z.mutable_data();
+      if (shift.has_value()) target.bias = shift.data();
+      if constexpr (!is_identity<F>) target.epilogue = {&f, &RunActivation<F, T>::run};
+      host_conv_forward<T>(g, field.data(), kernel.data(), target);
+      return result;
+    }
+  }
   ConvValue<V> result{ConvForward{g}(x, w), V()};
   if (bias.has_value()) apply_in_place(fn::Add{}, result.y, bias);
   if constexpr (!is_identity<F>) {

@@ -1,12 +1,11 @@
 #pragma once
 // The three sums of a convolution on plain tensors of any backend: patches of the field are gathered into the rows of
-// a matrix, in parts of bounded memory, and multiplied by the kernel. A backend may compute them by itself:
-//
-//   B::conv_forward(geometry, x, w, bias, z, y, epilogue), conv_backward_data(geometry, gradient, w, x),
-//   conv_backward_filter(geometry, x, gradient, w)
+// a matrix, in parts of bounded memory, and multiplied by the kernel. On the host the scalars of HostConvScalar go to
+// backend/host_conv.hpp instead.
 
 #include <kolmo/backend/conv_geometry.hpp>
 #include <kolmo/backend/eigen.hpp>
+#include <kolmo/backend/host_conv.hpp>
 #include <kolmo/core/functors.hpp>
 #include <kolmo/core/jet.hpp>
 #include <kolmo/ops/strided.hpp>
@@ -131,13 +130,9 @@ GemmCall<T> conv_product(index_t m, index_t n, index_t k, const T* a, const T* b
   return call;
 }
 
-/// What follows the sum of a pixel: y = f(z), in place when both are the same. A function pointer, so that a backend's
-/// kernels are compiled once for all activations. `f` is null for the identity.
-template <class T>
-struct ConvEpilogue {
-  const void* f = nullptr;
-  void (*run)(const void* f, const T* z, T* y, index_t n) = nullptr;
-};
+/// Tensors whose convolutions the host computes by itself.
+template <class V>
+concept HostConvolved = HostMemory<typename V::Backend> && HostConvScalar<typename V::Scalar>;
 
 /// y = f(z), z the sum with its bias. z is empty unless it was asked for and f is not the identity.
 template <PlainTensor V>
@@ -162,6 +157,13 @@ struct ConvForward {
     using B = typename V::Backend;
     V y = V::uninitialized(conv_out_shape(g));
     if (y.size() == 0) return y;
+    if constexpr (HostConvolved<V>) {
+      const V field = x.contiguous(), kernel = w.contiguous();
+      ConvTarget<T> target;
+      target.y = y.mutable_data();
+      host_conv_forward<T>(g, field.data(), kernel.data(), target);
+      return y;
+    }
     const V field = x.contiguous(), matrix = ConvMatrix{g}(w);
     const index_t width = g.taps() * g.channels_in, pixels = g.batch * g.pixels_out();
     const index_t part = smaller(pixels, larger<index_t>(1, conv_part / width));
@@ -185,6 +187,11 @@ struct ConvBackwardData {
     using B = typename V::Backend;
     V x = V::uninitialized(conv_in_shape(g));
     if (x.size() == 0) return x;
+    if constexpr (HostConvolved<V>) {
+      const V source = gradient.contiguous(), kernel = w.contiguous();
+      host_conv_backward_data<T>(g, source.data(), kernel.data(), x.mutable_data());
+      return x;
+    }
     const V source = gradient.contiguous(), matrix = ConvMatrix{g}(w);
     const index_t width = g.taps() * g.channels_in, image = g.pixels_out();
     const index_t part = smaller(g.batch, larger<index_t>(1, conv_part / (width * image)));
@@ -213,6 +220,11 @@ struct ConvBackwardFilter {
     const index_t width = g.taps() * g.channels_in, pixels = g.batch * g.pixels_out();
     if (pixels == 0) return V::zeros(conv_kernel_shape(g));
     const V field = x.contiguous(), source = gradient.contiguous();
+    if constexpr (HostConvolved<V>) {
+      V w = V::uninitialized(conv_kernel_shape(g));
+      host_conv_backward_filter<T>(g, field.data(), source.data(), w.mutable_data());
+      return w;
+    }
     V matrix = V::uninitialized(Shape{width, g.channels_out});
     const index_t part = smaller(pixels, larger<index_t>(1, conv_part / width));
     V columns = V::uninitialized(Shape{part, width});

@@ -1,0 +1,199 @@
+#pragma once
+// Convolutions on the host: which algorithm a scalar and a geometry get, and their plans. Float has Winograd's
+// algorithm where it is faster, every other case products of patches. A further scalar needs a PanelProduct
+// (backend/panel_product.hpp) and an entry in HostConvScalar, or overloads of the three host_conv functions.
+
+#include <type_traits>
+
+#include <kolmo/backend/conv_tables.hpp>
+#include <kolmo/backend/host_loops.hpp>
+#if defined(KOLMO_COMPILING) || !(defined(KOLMO_COMPILED) || defined(KOLMO_CUDA_FILE))
+#include <kolmo/backend/host_patches.hpp>
+#include <kolmo/backend/host_winograd.hpp>
+#endif
+
+namespace kolmo::detail {
+
+/// Scalars for which the host has kernels of its own; others take the patches of ops/conv_kernels.hpp.
+template <class T>
+concept HostConvScalar = std::is_same_v<T, float> || std::is_same_v<T, double>;
+
+// With KOLMO_COMPILED, and in CUDA files, these come from the library kolmo::compiled. Fields are contiguous, kernels
+// [out, in, height, width].
+template <class T>
+void host_conv_forward(const ConvGeometry& g, const T* x, const T* w, const ConvTarget<T>& target);
+/// y is the gradient of the field.
+template <class T>
+void host_conv_backward_data(const ConvGeometry& g, const T* gradient, const T* w, T* x);
+template <class T>
+void host_conv_backward_filter(const ConvGeometry& g, const T* x, const T* gradient, T* w);
+
+#if defined(KOLMO_COMPILING) || !(defined(KOLMO_COMPILED) || defined(KOLMO_CUDA_FILE))
+
+/// The plans of one geometry.
+template <class T>
+class HostConv {
+ public:
+  explicit HostConv(const ConvGeometry& g) : g_(g) {}
+
+  void forward(const T* x, const T* w, const ConvTarget<T>& target) const {
+    const ConvKernel<T> kernel{w, g_.channels_in * g_.taps(), g_.taps(), false};
+    if constexpr (std::is_same_v<T, float>) {
+      if (winograd()) return HostWinograd<T>::forward(winograd_plan(), x, kernel, target);
+    }
+    HostPatches<T>::forward(patch_plan(), x, kernel, target);
+  }
+
+  void backward_filter(const T* x, const T* gradient, T* w) const {
+    if constexpr (std::is_same_v<T, float>) {
+      if (winograd()) return HostWinograd<T>::filter(winograd_plan(), x, gradient, w);
+    }
+    HostPatches<T>::filter(patch_plan(), x, gradient, w);
+  }
+
+  void backward_data(const T* gradient, const T* w, T* x) const {
+    const bool fast = std::is_same_v<T, float> && winograd();
+    const bool wrapped = fast && g_.padding == Padding::circular && g_.axis[0].pad <= 1 && g_.axis[1].pad <= 1;
+    const bool fold = g_.padding != Padding::zeros && !wrapped && (g_.axis[0].pad > 0 || g_.axis[1].pad > 0);
+    if (!fold) {
+      backward(gradient, w, x, fast, false);
+      return;
+    }
+    const index_t points = (g_.axis[0].in + 2 * g_.axis[0].pad) * (g_.axis[1].in + 2 * g_.axis[1].pad);
+    const HostScratch<T> continued(g_.batch * points * g_.channels_in);
+    backward(gradient, w, continued.data(), fast, true);
+    fold_border(g_, continued.data(), x);
+  }
+
+ private:
+  /// 3 x 3 of stride one with enough channels that the transforms are repaid, and few wasted points in border tiles.
+  bool winograd() const {
+    for (const ConvAxis& axis : g_.axis)
+      if (axis.kernel != 3 || axis.stride != 1 || axis.out < 4) return false;
+    return smaller(g_.channels_in, g_.channels_out) >= 16;
+  }
+
+  WinogradPlan winograd_plan() const {
+    return {g_.batch,
+            g_.channels_in,
+            g_.channels_out,
+            {{g_.axis[0].in, g_.axis[1].in}},
+            {{g_.axis[0].out, g_.axis[1].out}},
+            tiles(g_.axis[0]),
+            tiles(g_.axis[1])};
+  }
+  ConvTable tiles(const ConvAxis& axis) const {
+    ConvTable table(divide_up(axis.out, 4), 6);
+    for (index_t t = 0; t < table.points; ++t)
+      for (index_t i = 0; i < 6; ++i) table.at(t, i) = continued_source(axis, 4 * t + i - axis.pad, g_.padding);
+    return table;
+  }
+  /// Of the gradient, for `points` of the field of which the first is at position -border.
+  ConvTable tiles_of_gradient(const ConvAxis& axis, index_t points, index_t border) const {
+    ConvTable table(divide_up(points, 4), 6);
+    const ConvAxis gradient{axis.out, points, 3, 1, axis.pad};
+    for (index_t t = 0; t < table.points; ++t)
+      for (index_t i = 0; i < 6; ++i) {
+        const index_t position = 4 * t + i - border + axis.pad - 2;
+        const bool inside = position >= 0 && position < axis.out;
+        if (inside)
+          table.at(t, i) = position;
+        else if (border == 0 && g_.padding == Padding::circular && axis.pad == 1)
+          table.at(t, i) = continued_source(gradient, position, Padding::circular);
+      }
+    return table;
+  }
+
+  PatchPlan patch_plan() const {
+    PatchPlan plan{g_.batch,
+                   g_.channels_in,
+                   g_.channels_out,
+                   {{g_.axis[0].in, g_.axis[1].in}},
+                   {{g_.axis[0].out, g_.axis[1].out}},
+                   points(g_.axis[0]),
+                   points(g_.axis[1])};
+    for (index_t e = 0; e < g_.taps(); ++e) plan.entries.push_back(e);
+    return plan;
+  }
+  ConvTable points(const ConvAxis& axis) const {
+    ConvTable table(axis.out, axis.kernel);
+    for (index_t p = 0; p < axis.out; ++p)
+      for (index_t u = 0; u < axis.kernel; ++u) table.at(p, u) = axis.source(p, u, g_.padding);
+    return table;
+  }
+
+  /// The gradient of the field, with its border when it is to be folded.
+  void backward(const T* gradient, const T* w, T* x, [[maybe_unused]] bool fast, bool bordered) const {
+    const ConvAxis &rows = g_.axis[0], &across = g_.axis[1];
+    const Array<index_t, 2> border{{bordered ? rows.pad : 0, bordered ? across.pad : 0}};
+    const Array<index_t, 2> field{{rows.in + 2 * border[0], across.in + 2 * border[1]}}, from{{rows.out, across.out}};
+    const index_t in = g_.channels_out, out = g_.channels_in;
+    ConvKernel<T> kernel{w, g_.taps(), g_.channels_in * g_.taps(), false};
+    ConvTarget<T> target;
+    target.y = x;
+    if constexpr (std::is_same_v<T, float>) {
+      if (fast) {
+        kernel.reversed = true;
+        HostWinograd<T>::forward({g_.batch, in, out, from, field, tiles_of_gradient(rows, field[0], border[0]),
+                                  tiles_of_gradient(across, field[1], border[1])},
+                                 gradient, kernel, target);
+        return;
+      }
+    }
+    // Points of the field whose distance from the first is the same modulo the stride meet the same kernel entries.
+    for (index_t i = 0; i < rows.stride; ++i)
+      for (index_t j = 0; j < across.stride; ++j) {
+        const Residue r = residue(rows, i, field[0], border[0]), c = residue(across, j, field[1], border[1]);
+        if (r.table.points == 0 || c.table.points == 0) continue;
+        PatchPlan plan{g_.batch, in, out, from, field, r.table, c.table};
+        plan.first = {{r.first, c.first}};
+        plan.step = {{rows.stride, across.stride}};
+        for (index_t u = i; u < rows.kernel; u += rows.stride)
+          for (index_t v = j; v < across.kernel; v += across.stride) plan.entries.push_back(u * across.kernel + v);
+        HostPatches<T>::forward(plan, gradient, kernel, target);
+      }
+  }
+
+  struct Residue {
+    index_t first;
+    ConvTable table;
+  };
+  /// The points that meet the kernel entries r, r + stride, ...
+  static Residue residue(const ConvAxis& axis, index_t r, index_t points, index_t border) {
+    const index_t s = axis.stride, first = ((r + border - axis.pad) % s + s) % s;
+    Residue result{first, ConvTable(first < points ? divide_up(points - first, s) : 0,
+                                    r < axis.kernel ? divide_up(axis.kernel - r, s) : 0)};
+    for (index_t p = 0; p < result.table.points; ++p)
+      for (index_t u = 0; u < result.table.window; ++u)
+        result.table.at(p, u) = axis.target(first + p * s - border, r + u * s);
+    return result;
+  }
+
+  const ConvGeometry& g_;
+};
+
+template <class T>
+void host_conv_forward(const ConvGeometry& g, const T* x, const T* w, const ConvTarget<T>& target) {
+  HostConv<T>(g).forward(x, w, target);
+}
+template <class T>
+void host_conv_backward_data(const ConvGeometry& g, const T* gradient, const T* w, T* x) {
+  HostConv<T>(g).backward_data(gradient, w, x);
+}
+template <class T>
+void host_conv_backward_filter(const ConvGeometry& g, const T* x, const T* gradient, T* w) {
+  HostConv<T>(g).backward_filter(x, gradient, w);
+}
+
+#else
+extern template void host_conv_forward<float>(const ConvGeometry&, const float*, const float*,
+                                              const ConvTarget<float>&);
+extern template void host_conv_forward<double>(const ConvGeometry&, const double*, const double*,
+                                               const ConvTarget<double>&);
+extern template void host_conv_backward_data<float>(const ConvGeometry&, const float*, const float*, float*);
+extern template void host_conv_backward_data<double>(const ConvGeometry&, const double*, const double*, double*);
+extern template void host_conv_backward_filter<float>(const ConvGeometry&, const float*, const float*, float*);
+extern template void host_conv_backward_filter<double>(const ConvGeometry&, const double*, const double*, double*);
+#endif
+
+}  // namespace kolmo::detail
