@@ -53,6 +53,10 @@ inline Shape reduced_shape(const Shape& shape, const AxisSet& axes, bool keep) {
   return result;
 }
 
+/// The tensor of the numbers that a stored scalar is computed in.
+template <PlainTensor V>
+using ComputeTensor = Tensor<ComputeOf<typename V::Scalar>, typename V::Backend>;
+
 namespace detail {
 
 /// Columns are neighbours in memory.

@@ -37,103 +37,116 @@ struct ChannelNormGrid {
   index_t items() const { return images * items_per_image; }
 };
 
+/// A pixel with its modulation.
+template <class T>
+struct ModulatedPixel {
+  const T* x;
+  const T* shift;
+  KOLMO_HD ComputeOf<T> operator[](index_t c) const { return x[c] + shift[c]; }
+};
+
 template <class T, class F>
 struct ChannelNormKernel {
+  using C = ComputeOf<T>;
+
   F f;
   ChannelNormGrid grid;
   const T* x;
   const T* modulation;  // null: none
   index_t modulation_stride;
   T* y;
-  T* statistics;  // [rows, 2]: m, q; null: not kept
-  T epsilon;
+  C* statistics;  // [rows, 2]: m, q; null: not kept
+  C epsilon;
 
   KOLMO_HD void operator()(index_t item) const {
     const index_t image = item / grid.items_per_image, block = item % grid.items_per_image;
     const index_t begin = block * grid.pixels_per_item, end = smaller(grid.pixels, begin + grid.pixels_per_item);
     const T* shift = modulation ? modulation + image * modulation_stride : nullptr;
-    for (index_t p = begin; p < end; ++p) row(image * grid.pixels + p, shift);
+    for (index_t p = begin; p < end; ++p) {
+      const index_t r = image * grid.pixels + p;
+      if (shift)
+        row(r, ModulatedPixel<T>{x + r * grid.channels, shift});
+      else
+        row(r, x + r * grid.channels);
+    }
   }
 
-  KOLMO_HD void row(index_t r, const T* shift) const {
+  template <class Pixel>
+  KOLMO_HD void row(index_t r, const Pixel in) const {
     const index_t n = grid.channels;
-    const T* in = x + r * n;
     T* out = y + r * n;
     const F function = f;
-    if (shift) {
-      KOLMO_INDEPENDENT
-      for (index_t c = 0; c < n; ++c) out[c] = in[c] + shift[c];
-      in = out;
-    }
-    const T mean = RowSums<T>::sum(in, n) / static_cast<T>(n);
-    const T inverse = T(1) / sqrt(RowSums<T>::sum_of_squares(in, mean, n) / static_cast<T>(n - 1) + epsilon);
+    const C mean = RowSums<C>::sum(in, n) / static_cast<C>(n);
+    const C inverse = C(1) / sqrt(RowSums<C>::sum_of_squares(in, mean, n) / static_cast<C>(n - 1) + epsilon);
     if (statistics) {
       statistics[2 * r] = mean;
       statistics[2 * r + 1] = inverse;
     }
     KOLMO_INDEPENDENT
-    for (index_t c = 0; c < n; ++c) out[c] = function((in[c] - mean) * inverse);
+    for (index_t c = 0; c < n; ++c) out[c] = T(function((in[c] - mean) * inverse));
   }
 };
 
 /// The gradient with respect to u, plus `residual` where one is given: what reaches x past the block.
 template <class T, class F>
 struct ChannelNormPullKernel {
+  using C = ComputeOf<T>;
+
   F f;
   ChannelNormGrid grid;
   const T* x;
   const T* modulation;
   index_t modulation_stride;
-  const T* statistics;
+  const C* statistics;
   const T* gradient;
   const T* residual;  // null: none
   T* gradient_x;
-  T* partial;  // [items, channels]: gradient of the modulation from the pixels of each item; null: not wanted
+  C* partial;  // [items, channels]: gradient of the modulation from the pixels of each item; null: not wanted
 
   KOLMO_HD void operator()(index_t item) const {
     const index_t n = grid.channels;
     const index_t image = item / grid.items_per_image, block = item % grid.items_per_image;
     const index_t begin = block * grid.pixels_per_item, end = smaller(grid.pixels, begin + grid.pixels_per_item);
     const T* shift = modulation ? modulation + image * modulation_stride : nullptr;
-    T* sums = partial ? partial + item * n : nullptr;
+    C* sums = partial ? partial + item * n : nullptr;
     if (sums)
-      for (index_t c = 0; c < n; ++c) sums[c] = T(0);
+      for (index_t c = 0; c < n; ++c) sums[c] = C(0);
     for (index_t p = begin; p < end; ++p) row(image * grid.pixels + p, shift, sums);
   }
 
-  KOLMO_HD void row(index_t r, const T* shift, T* sums) const {
-    using D = Dual<T, 1>;
-    constexpr int lanes = RowSums<T>::lanes;
+  KOLMO_HD void row(index_t r, const T* shift, C* sums) const {
+    using D = Dual<C, 1>;
+    constexpr int lanes = RowSums<C>::lanes;
     const index_t n = grid.channels;
     const T* in = x + r * n;
     const T* g = gradient + r * n;
     T* h = gradient_x + r * n;
     const F function = f;
-    const T mean = statistics[2 * r], inverse = statistics[2 * r + 1];
-    T total[lanes] = {}, product[lanes] = {};
+    const C mean = statistics[2 * r], inverse = statistics[2 * r + 1];
+    C total[lanes] = {}, product[lanes] = {};
     index_t c = 0;
     for (; c + lanes <= n; c += lanes)
       for (int j = 0; j < lanes; ++j) {
-        const T centred = in[c + j] + (shift ? shift[c + j] : T(0)) - mean;
-        const T inner = g[c + j] * function(D(centred * inverse, {{T(1)}})).d[0];
+        const C centred = in[c + j] + (shift ? C(shift[c + j]) : C(0)) - mean;
+        const C inner = g[c + j] * function(D(centred * inverse, {{C(1)}})).d[0];
         total[j] += inner;
         product[j] += inner * centred;
       }
     for (int j = 0; c + j < n; ++j) {
-      const T centred = in[c + j] + (shift ? shift[c + j] : T(0)) - mean;
-      const T inner = g[c + j] * function(D(centred * inverse, {{T(1)}})).d[0];
+      const C centred = in[c + j] + (shift ? C(shift[c + j]) : C(0)) - mean;
+      const C inner = g[c + j] * function(D(centred * inverse, {{C(1)}})).d[0];
       total[j] += inner;
       product[j] += inner * centred;
     }
-    const T mean_h = RowSums<T>::fold(total) / static_cast<T>(n);
-    const T slope = RowSums<T>::fold(product) * inverse * inverse / static_cast<T>(n - 1);
+    const C mean_h = RowSums<C>::fold(total) / static_cast<C>(n);
+    const C slope = RowSums<C>::fold(product) * inverse * inverse / static_cast<C>(n - 1);
     KOLMO_INDEPENDENT
     for (index_t k = 0; k < n; ++k) {
-      const T centred = in[k] + (shift ? shift[k] : T(0)) - mean;
-      const T inner = g[k] * function(D(centred * inverse, {{T(1)}})).d[0];
-      const T step = inverse * (inner - mean_h - centred * slope);
+      const C centred = in[k] + (shift ? C(shift[k]) : C(0)) - mean;
+      const C inner = g[k] * function(D(centred * inverse, {{C(1)}})).d[0];
+      const C step = inverse * (inner - mean_h - centred * slope);
       if (sums) sums[k] += step;
-      h[k] = residual ? residual[r * n + k] + step : step;
+      h[k] = T(residual ? residual[r * n + k] + step : step);
     }
   }
 };
@@ -155,22 +168,24 @@ struct SumBlocksKernel {
 
 /// Values of the norm; `statistics` is filled when it has memory. `modulation` may be a default tensor.
 template <class F, PlainTensor V>
-V channel_norm_values(const F& f, const V& x, const V& modulation, double epsilon, V* statistics) {
+V channel_norm_values(const F& f, const V& x, const V& modulation, double epsilon,
+                      std::type_identity_t<ComputeTensor<V>>* statistics) {
   using T = typename V::Scalar;
   const index_t channels = x.shape()[-1], images = x.rank() > 1 ? x.shape()[0] : 1;
   const ChannelNormGrid grid(images, images == 0 ? 0 : x.size() / images / channels, channels);
   V y = V::uninitialized(x.shape());
   const bool shared = modulation.has_value() && modulation.size() == channels;
   for_each_item<typename V::Backend>(
-      grid.items(), ChannelNormKernel<T, F>{
-                        f, grid, x.data(), modulation.has_value() ? modulation.data() : nullptr, shared ? 0 : channels,
-                        y.mutable_data(), statistics ? statistics->mutable_data() : nullptr, static_cast<T>(epsilon)});
+      grid.items(),
+      ChannelNormKernel<T, F>{f, grid, x.data(), modulation.has_value() ? modulation.data() : nullptr,
+                              shared ? 0 : channels, y.mutable_data(),
+                              statistics ? statistics->mutable_data() : nullptr, static_cast<ComputeOf<T>>(epsilon)});
   return y;
 }
 
 /// Gradients with respect to x (plus `residual` where it has values) and to the modulation, of the modulation's shape.
 template <class F, PlainTensor V>
-std::tuple<V, V> channel_norm_gradients(const F& f, const V& x, const V& modulation, const V& statistics,
+std::tuple<V, V> channel_norm_gradients(const F& f, const V& x, const V& modulation, const ComputeTensor<V>& statistics,
                                         const V& gradient, const V& residual, bool want_modulation) {
   using T = typename V::Scalar;
   using B = typename V::Backend;
@@ -178,8 +193,8 @@ std::tuple<V, V> channel_norm_gradients(const F& f, const V& x, const V& modulat
   const ChannelNormGrid grid(images, images == 0 ? 0 : x.size() / images / channels, channels);
   const bool modulated = modulation.has_value(), shared = modulated && modulation.size() == channels;
   V gradient_x = V::uninitialized(x.shape());
-  V partial;
-  if (want_modulation) partial = V::uninitialized(Shape{grid.items(), channels});
+  ComputeTensor<V> partial;
+  if (want_modulation) partial = ComputeTensor<V>::uninitialized(Shape{grid.items(), channels});
   for_each_item<B>(
       grid.items(),
       ChannelNormPullKernel<T, F>{f, grid, x.data(), modulated ? modulation.data() : nullptr, shared ? 0 : channels,
@@ -187,10 +202,11 @@ std::tuple<V, V> channel_norm_gradients(const F& f, const V& x, const V& modulat
                                   gradient_x.mutable_data(), want_modulation ? partial.mutable_data() : nullptr});
   V gradient_modulation;
   if (want_modulation) {
-    gradient_modulation = V::uninitialized(modulation.shape());
+    auto sums = ComputeTensor<V>::uninitialized(modulation.shape());
     const index_t targets = shared ? 1 : images;
-    for_each_item<B>(targets, SumBlocksKernel<T>{partial.data(), gradient_modulation.mutable_data(),
-                                                 targets == 0 ? 0 : grid.items() / targets, channels});
+    for_each_item<B>(targets, SumBlocksKernel<ComputeOf<T>>{partial.data(), sums.mutable_data(),
+                                                            targets == 0 ? 0 : grid.items() / targets, channels});
+    gradient_modulation = CastTo<T>{}(sums);
   }
   return {gradient_x, gradient_modulation};
 }
@@ -198,7 +214,8 @@ std::tuple<V, V> channel_norm_gradients(const F& f, const V& x, const V& modulat
 template <class F, PlainTensor V>
 struct ChannelNormPullBack {
   F f;
-  V x, modulation, statistics;
+  V x, modulation;
+  ComputeTensor<V> statistics;
 
   auto operator()(const V& gradient, const Wanted<2>& wanted) const {
     return channel_norm_gradients(f, x, modulation, statistics, gradient.contiguous(), V(), wanted[1]);
@@ -208,7 +225,8 @@ struct ChannelNormPullBack {
 template <class F, PlainTensor V>
 struct PlainChannelNormPullBack {
   F f;
-  V x, statistics;
+  V x;
+  ComputeTensor<V> statistics;
 
   auto operator()(const V& gradient, const Wanted<1>&) const {
     return std::make_tuple(
@@ -249,8 +267,8 @@ auto channel_norm(const X& x, double epsilon = 1e-5, const F& f = {}) {
   using V = ValueOf<X>;
   if constexpr (PlainTensor<V>) {
     const V input = value(x).contiguous();
-    V statistics;
-    if constexpr (VarLike<X>) statistics = V::uninitialized(Shape{input.size() / input.shape()[-1], 2});
+    ComputeTensor<V> statistics;
+    if constexpr (VarLike<X>) statistics = ComputeTensor<V>::uninitialized(Shape{input.size() / input.shape()[-1], 2});
     V y = kolmo::detail::channel_norm_values(f, input, V(), epsilon, VarLike<X> ? &statistics : nullptr);
     return record(std::move(y), kolmo::detail::PlainChannelNormPullBack<F, V>{f, input, statistics}, x);
   } else {
@@ -273,8 +291,8 @@ auto channel_norm(const X& x, const M& modulation, double epsilon = 1e-5, const 
   if constexpr (PlainTensor<V> && PlainTensor<ValueOf<M>>) {
     constexpr bool recorded = VarLike<X> || VarLike<M>;
     const V input = value(x).contiguous(), shift = value(modulation).contiguous();
-    V statistics;
-    if constexpr (recorded) statistics = V::uninitialized(Shape{input.size() / channels, 2});
+    ComputeTensor<V> statistics;
+    if constexpr (recorded) statistics = ComputeTensor<V>::uninitialized(Shape{input.size() / channels, 2});
     V y = kolmo::detail::channel_norm_values(f, input, shift, epsilon, recorded ? &statistics : nullptr);
     return record(std::move(y), kolmo::detail::ChannelNormPullBack<F, V>{f, input, shift, statistics}, x, modulation);
   } else {

@@ -11,6 +11,7 @@
 
 #include <kolmo/ad/items.hpp>
 #include <kolmo/nn/activation.hpp>
+#include <kolmo/ops/cast.hpp>
 #include <kolmo/ops/reduce.hpp>
 
 // A loop that does not vectorise is slower, not wrong.
@@ -28,7 +29,8 @@ inline index_t norm_rows_per_item(index_t columns) {
   return larger<index_t>(1, smaller<index_t>(64, 16384 / larger<index_t>(1, columns)));
 }
 
-/// Sums over the columns of a row in a fixed number of lanes, so that the loop vectorises in any compiler.
+/// Sums over the columns of a row in a fixed number of lanes, so that the loop vectorises in any compiler. A row is a
+/// pointer, or an object with the subscript operator; it is summed in T.
 template <class T>
 struct RowSums {
   static constexpr int lanes = 32;
@@ -38,7 +40,8 @@ struct RowSums {
       for (int j = 0; j < width; ++j) lane[j] += lane[j + width];
     return lane[0];
   }
-  KOLMO_HD static T sum(const T* x, index_t n) {
+  template <class Row>
+  KOLMO_HD static T sum(const Row& x, index_t n) {
     T lane[lanes] = {};
     index_t c = 0;
     for (; c + lanes <= n; c += lanes)
@@ -46,7 +49,8 @@ struct RowSums {
     for (int j = 0; c + j < n; ++j) lane[j] += x[c + j];
     return fold(lane);
   }
-  KOLMO_HD static T sum_of_squares(const T* x, T centre, index_t n) {
+  template <class Row>
+  KOLMO_HD static T sum_of_squares(const Row& x, T centre, index_t n) {
     T lane[lanes] = {};
     index_t c = 0;
     for (; c + lanes <= n; c += lanes)
@@ -55,7 +59,8 @@ struct RowSums {
     return fold(lane);
   }
   /// sum of h (x - centre)
-  KOLMO_HD static T sum_of_products(const T* h, const T* x, T centre, index_t n) {
+  template <class Row>
+  KOLMO_HD static T sum_of_products(const Row& h, const Row& x, T centre, index_t n) {
     T lane[lanes] = {};
     index_t c = 0;
     for (; c + lanes <= n; c += lanes)
@@ -67,14 +72,16 @@ struct RowSums {
 
 template <class T, class F>
 struct LayerNormKernel {
+  using C = ComputeOf<T>;
+
   F f;
   const T* x;
   const T* gamma;
   const T* beta;
   T* y;
-  T* statistics;  // [rows, 2]: mean, 1 / deviation
+  C* statistics;  // [rows, 2]: mean, 1 / deviation
   index_t rows, columns, rows_per_item;
-  T epsilon;
+  C epsilon;
 
   KOLMO_HD void operator()(index_t item) const {
     const index_t end = smaller(rows, (item + 1) * rows_per_item);
@@ -88,38 +95,40 @@ struct LayerNormKernel {
     const T* shift = beta;
     T* out = y + r * n;
     const F function = f;
-    const T mean = RowSums<T>::sum(in, n) / static_cast<T>(n);
-    const T inverse = T(1) / sqrt(RowSums<T>::sum_of_squares(in, mean, n) / static_cast<T>(n) + epsilon);
+    const C mean = RowSums<C>::sum(in, n) / static_cast<C>(n);
+    const C inverse = C(1) / sqrt(RowSums<C>::sum_of_squares(in, mean, n) / static_cast<C>(n) + epsilon);
     statistics[2 * r] = mean;
     statistics[2 * r + 1] = inverse;
     KOLMO_INDEPENDENT
-    for (index_t c = 0; c < n; ++c) out[c] = function(scale[c] * ((in[c] - mean) * inverse) + shift[c]);
+    for (index_t c = 0; c < n; ++c) out[c] = T(function(scale[c] * ((in[c] - mean) * inverse) + shift[c]));
   }
 };
 
 template <class T, class F>
 struct LayerNormPullKernel {
+  using C = ComputeOf<T>;
+
   F f;
   const T* x;
   const T* gamma;
   const T* beta;
-  const T* statistics;
+  const C* statistics;
   const T* gradient;
   T* gradient_x;
-  T* partial;  // [items, 2, columns]: gradients of gamma and beta from the rows of each item
+  C* partial;  // [items, 2, columns]: gradients of gamma and beta from the rows of each item
   index_t rows, columns, rows_per_item;
 
   KOLMO_HD void operator()(index_t item) const {
     const index_t n = columns;
-    T* gradient_gamma = partial + item * 2 * n;
-    T* gradient_beta = gradient_gamma + n;
-    for (index_t c = 0; c < 2 * n; ++c) gradient_gamma[c] = T(0);
+    C* gradient_gamma = partial + item * 2 * n;
+    C* gradient_beta = gradient_gamma + n;
+    for (index_t c = 0; c < 2 * n; ++c) gradient_gamma[c] = C(0);
     const index_t end = smaller(rows, (item + 1) * rows_per_item);
     for (index_t r = item * rows_per_item; r < end; ++r) row(r, gradient_gamma, gradient_beta);
   }
 
-  KOLMO_HD void row(index_t r, T* gradient_gamma, T* gradient_beta) const {
-    using D = Dual<T, 1>;
+  KOLMO_HD void row(index_t r, C* gradient_gamma, C* gradient_beta) const {
+    using D = Dual<C, 1>;
     const index_t n = columns;
     const T* in = x + r * n;
     const T* g = gradient + r * n;
@@ -127,26 +136,28 @@ struct LayerNormPullKernel {
     const T* shift = beta;
     T* h = gradient_x + r * n;
     const F function = f;
-    const T mean = statistics[2 * r], inverse = statistics[2 * r + 1];
+    const C mean = statistics[2 * r], inverse = statistics[2 * r + 1];
     KOLMO_INDEPENDENT
     for (index_t c = 0; c < n; ++c) {
-      const T normal = (in[c] - mean) * inverse;
-      const T inner = g[c] * function(D(scale[c] * normal + shift[c], {{T(1)}})).d[0];
+      const C normal = (in[c] - mean) * inverse;
+      const C inner = g[c] * function(D(scale[c] * normal + shift[c], {{C(1)}})).d[0];
       gradient_beta[c] += inner;
       gradient_gamma[c] += inner * normal;
-      h[c] = inner * scale[c];
+      h[c] = T(inner * scale[c]);
     }
-    const T mean_h = RowSums<T>::sum(h, n) / static_cast<T>(n);
-    const T slope = RowSums<T>::sum_of_products(h, in, mean, n) * inverse * inverse / static_cast<T>(n);
+    const C mean_h = RowSums<C>::sum(static_cast<const T*>(h), n) / static_cast<C>(n);
+    const C slope =
+        RowSums<C>::sum_of_products(static_cast<const T*>(h), in, mean, n) * inverse * inverse / static_cast<C>(n);
     KOLMO_INDEPENDENT
-    for (index_t c = 0; c < n; ++c) h[c] = inverse * (h[c] - mean_h - (in[c] - mean) * slope);
+    for (index_t c = 0; c < n; ++c) h[c] = T(inverse * (h[c] - mean_h - (in[c] - mean) * slope));
   }
 };
 
 template <class F, PlainTensor V>
 struct LayerNormPullBack {
   F f;
-  V x, gamma, beta, statistics;
+  V x, gamma, beta;
+  ComputeTensor<V> statistics;
 
   auto operator()(const V& gradient, const Wanted<3>& wanted) const {
     using T = typename V::Scalar;
@@ -154,15 +165,15 @@ struct LayerNormPullBack {
     const index_t rows_per_item = norm_rows_per_item(columns), items = divide_up(rows, rows_per_item);
     const V g = gradient.contiguous();
     V gradient_x = V::uninitialized(x.shape());
-    V partial = V::uninitialized(Shape{items, 2, columns});
+    auto partial = ComputeTensor<V>::uninitialized(Shape{items, 2, columns});
     for_each_item<typename V::Backend>(
         items,
         LayerNormPullKernel<T, F>{f, x.data(), gamma.data(), beta.data(), statistics.data(), g.data(),
                                   gradient_x.mutable_data(), partial.mutable_data(), rows, columns, rows_per_item});
     V gradient_gamma, gradient_beta;
     if (wanted[1] || wanted[2]) {
-      const V sums =
-          items == 1 ? partial.reshaped(Shape{2, columns}) : SumOver{AxisSet({0}, 3, "layer_norm"), false}(partial);
+      const V sums = CastTo<T>{}(items == 1 ? partial.reshaped(Shape{2, columns})
+                                            : SumOver{AxisSet({0}, 3, "layer_norm"), false}(partial));
       gradient_gamma = sums.view(Shape{columns}, row_major_strides(Shape{columns}), 0);
       gradient_beta = sums.view(Shape{columns}, row_major_strides(Shape{columns}), columns);
     }
@@ -199,12 +210,12 @@ auto layer_norm(const X& x, const G& gamma, const S& beta, double epsilon = 1e-5
     const index_t columns = row[0], rows = input.size() / columns;
     const index_t rows_per_item = kolmo::detail::norm_rows_per_item(columns);
     V y = V::uninitialized(x.shape());
-    V statistics = V::uninitialized(Shape{rows, 2});
+    auto statistics = kolmo::ComputeTensor<V>::uninitialized(Shape{rows, 2});
     kolmo::detail::for_each_item<typename V::Backend>(
         divide_up(rows, rows_per_item),
         kolmo::detail::LayerNormKernel<T, F>{f, input.data(), scale.data(), shift.data(), y.mutable_data(),
                                              statistics.mutable_data(), rows, columns, rows_per_item,
-                                             static_cast<T>(epsilon)});
+                                             static_cast<ComputeOf<T>>(epsilon)});
     return record(y, kolmo::detail::LayerNormPullBack<F, V>{f, input, scale, shift, statistics}, x, gamma, beta);
   } else {
     // Jets, and variables over jets, take the form made of operations that know their tangents.

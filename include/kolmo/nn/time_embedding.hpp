@@ -3,6 +3,7 @@
 // SiLU between its layers (Rozet and Louppe 2023). The frequencies are constants.
 
 #include <kolmo/nn/uniform_init.hpp>
+#include <kolmo/ops/cast.hpp>
 #include <kolmo/ops/join.hpp>
 #include <kolmo/ops/views.hpp>
 
@@ -51,12 +52,12 @@ struct TimeEmbedding {
                        " and " + output.weight.shape().to_string());
   }
 
-  /// t [...] to [..., E].
+  /// t [...] to [..., E]. The features are computed in the scalar of t, which may differ from that of the layers.
   template <TensorLike X>
   auto operator()(const X& t) const {
     // A matrix in between: the products want rows.
     Shape shape = t.shape();
-    const auto features_of_t = time_features(reshape(t, Shape{t.size()}));
+    const auto features_of_t = cast<ScalarOf<V>>(time_features(reshape(t, Shape{t.size()})));
     shape.push_back(features());
     return reshape(output(silu(hidden(features_of_t))), shape);
   }

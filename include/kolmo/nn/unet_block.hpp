@@ -23,10 +23,11 @@ struct ActivationPullKernel {
   T* gradient;
   T* activated;  // null: not wanted
   KOLMO_HD void operator()(index_t i) const {
-    using D = Dual<T, 1>;
-    const D y = f(D(z[i], {{T(1)}}));
-    gradient[i] = gradient[i] * y.d[0];
-    if (activated) activated[i] = y.v;
+    using C = ComputeOf<T>;
+    using D = Dual<C, 1>;
+    const D y = f(D(z[i], {{C(1)}}));
+    gradient[i] = T(gradient[i] * y.d[0]);
+    if (activated) activated[i] = T(y.v);
   }
 };
 
@@ -39,12 +40,13 @@ struct BlockFunction {
 
   template <PlainTensor V>
   struct Kept {
-    V statistics, z;
+    ComputeTensor<V> statistics;
+    V z;
   };
 
   template <PlainTensor V>
   V values(const V& x, const V& m, const V& w1, const V& b1, const V& w2, const V& b2, Kept<V>* kept) const {
-    if (kept) kept->statistics = V::uninitialized(Shape{x.size() / x.shape()[-1], 2});
+    if (kept) kept->statistics = ComputeTensor<V>::uninitialized(Shape{x.size() / x.shape()[-1], 2});
     V h = channel_norm_values(fn::Identity{}, x, m, epsilon, kept ? &kept->statistics : nullptr);
     ConvValue<V> inner = conv_value(g, f, h, w1, b1, kept != nullptr && !checkpoint);
     if (kept) kept->z = inner.z;
@@ -71,7 +73,7 @@ struct BlockPullBack {
     V normal;
     const auto norm = [&] {
       // The statistics are computed again rather than read: the same pass needs them in registers anyway.
-      return channel_norm_values(fn::Identity{}, x, m, function.epsilon, static_cast<V*>(nullptr));
+      return channel_norm_values(fn::Identity{}, x, m, function.epsilon, nullptr);
     };
     V z = kept.z;
     if (!z.has_value()) {

@@ -47,7 +47,7 @@ struct ConvScatter {
     const index_t j = rest % across.in;
     rest /= across.in;
     const index_t i = rest % rows.in, b = rest / rows.in;
-    T sum = T(0);
+    ComputeOf<T> sum = ComputeOf<T>(0);
     const index_t ends_i = border(rows), ends_j = border(across);
     for (index_t p = -1; p < ends_i; ++p) {
       const index_t y = position(rows, p, i);
@@ -57,7 +57,7 @@ struct ConvScatter {
         if (q < 0 || across.source(z, g.padding) == j) sum = sum + taps(b, y, z, c);
       }
     }
-    x[item] = sum;
+    x[item] = static_cast<T>(sum);
   }
 
   /// Positions beyond the two ends that may stand for a point of the field.
@@ -68,9 +68,9 @@ struct ConvScatter {
     return number < axis.pad ? number - axis.pad : axis.in + number - axis.pad;
   }
 
-  KOLMO_HD T taps(index_t b, index_t y, index_t z, index_t c) const {
+  KOLMO_HD ComputeOf<T> taps(index_t b, index_t y, index_t z, index_t c) const {
     const ConvAxis &rows = g.axis[0], &across = g.axis[1];
-    T sum = T(0);
+    ComputeOf<T> sum = ComputeOf<T>(0);
     for (index_t u = 0; u < rows.kernel; ++u) {
       const index_t i = rows.target(y, u);
       if (i < 0) continue;
@@ -235,7 +235,7 @@ struct ConvBackwardFilter {
                                          matrix.mutable_data());
       call.transpose_a = true;
       call.leading_a = width;
-      call.beta = p == 0 ? T(0) : T(1);
+      call.beta = ComputeOf<T>(p == 0 ? 0 : 1);
       B::gemm(call);
     }
     return ConvMatrix{g}.back(matrix);

@@ -33,11 +33,11 @@ struct SumBlocks {
   KOLMO_HD void operator()(index_t item) const {
     const index_t c = item % channels, point = item / channels;
     const index_t j = point % columns, i = point / columns;
-    T sum = T(0);
+    ComputeOf<T> sum = ComputeOf<T>(0);
     for (index_t u = 0; u < factor[0]; ++u)
       for (index_t v = 0; v < factor[1]; ++v)
         sum = sum + y[((i * factor[0] + u) * columns * factor[1] + j * factor[1] + v) * channels + c];
-    x[item] = sum;
+    x[item] = static_cast<T>(sum);
   }
 };
 

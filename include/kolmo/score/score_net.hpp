@@ -74,12 +74,14 @@ struct ScoreNet {
                        " inputs, but state and time have " + std::to_string(features() + embedding.features()));
   }
 
-  /// The noise in x [..., features] at time t, of shape [] (shared) or [batch], the first axis of x. Throws ShapeError
+  /// The noise in x [..., features] at time t, of shape [] (shared) or [batch], the first axis of x. The scalar of x
+  /// may differ from that of the weights, in which the network computes; the result has that of x. Throws ShapeError
   /// when the shapes do not fit.
   template <TensorLike X, TensorLike S>
   auto operator()(const X& x, const S& t) const {
     check(x, 0);
-    return network(concat(-1, x, detail::beside(embedding(t), x.shape(), "ScoreNet: the time")));
+    return cast<ScalarOf<X>>(
+        network(concat(-1, cast<ScalarOf<V>>(x), detail::beside(embedding(t), x.shape(), "ScoreNet: the time"))));
   }
   template <TensorLike X>
   auto operator()(const X& x, double t) const {
@@ -90,8 +92,9 @@ struct ScoreNet {
   template <TensorLike X, TensorLike S, TensorLike C>
   auto operator()(const X& x, const S& t, const C& context) const {
     check(x, context.rank() < 1 ? 0 : context.shape()[-1]);
-    return network(concat(-1, x, detail::beside(embedding(t), x.shape(), "ScoreNet: the time"),
-                          detail::beside(context, x.shape(), "ScoreNet: the context")));
+    return cast<ScalarOf<X>>(
+        network(concat(-1, cast<ScalarOf<V>>(x), detail::beside(embedding(t), x.shape(), "ScoreNet: the time"),
+                       detail::beside(cast<ScalarOf<V>>(context), x.shape(), "ScoreNet: the context"))));
   }
   template <TensorLike X, TensorLike C>
   auto operator()(const X& x, double t, const C& context) const {

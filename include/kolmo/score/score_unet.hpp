@@ -67,11 +67,12 @@ struct ScoreUNet {
   }
 
   /// The noise in x [batch..., channels, H, W] at time t: of shape [] (shared), of the leading axes of x, or [batch]
-  /// for the first of them. Throws ShapeError when they do not fit.
+  /// for the first of them. The scalar of x may differ from that of the weights, in which the network computes; the
+  /// result has that of x. Throws ShapeError when the shapes do not fit.
   template <TensorLike X, TensorLike S>
   auto operator()(const X& x, const S& t) const {
     const Shape batch = batch_axes(x.shape(), 0);
-    return restored(network(channels_last(x, batch), embedded(t, batch)), x.shape());
+    return restored<ScalarOf<X>>(network(channels_last(x, batch), embedded(t, batch)), x.shape());
   }
   template <TensorLike X>
   auto operator()(const X& x, double t) const {
@@ -94,8 +95,8 @@ struct ScoreUNet {
     const auto beside = channels_last(context, s.rank() == spatial() + 1 ? Shape{} : batch);
     Shape repeated = beside.shape();
     repeated[0] = batch.size();
-    return restored(network(concat(-1, channels_last(x, batch), broadcast_to(beside, repeated)), embedded(t, batch)),
-                    x.shape());
+    return restored<ScalarOf<X>>(
+        network(concat(-1, channels_last(x, batch), broadcast_to(beside, repeated)), embedded(t, batch)), x.shape());
   }
   template <TensorLike X, TensorLike C>
   auto operator()(const X& x, double t, const C& context) const {
@@ -114,16 +115,18 @@ struct ScoreUNet {
     return Shape(x.begin(), x.end() - event);
   }
 
-  /// [batch..., C, H, W] to [B, H, W, C].
+  /// [batch..., C, H, W] to [B, H, W, C], in the scalar of the weights.
   template <TensorLike X>
-  auto channels_last(const X& x, const Shape& batch) const {
+  auto channels_last(const X& given, const Shape& batch) const {
+    const auto x = cast<ScalarOf<V>>(given);
     const Shape& s = x.shape();
     if (spatial() == 1) return permute(reshape(x, Shape{batch.size(), s[-2], s[-1]}), {0, 2, 1});
     return permute(reshape(x, Shape{batch.size(), s[-3], s[-2], s[-1]}), {0, 2, 3, 1});
   }
-  template <TensorLike Y>
+  /// Back, in the scalar T of the state.
+  template <class T, TensorLike Y>
   auto restored(const Y& y, const Shape& shape) const {
-    return reshape(spatial() == 1 ? permute(y, {0, 2, 1}) : permute(y, {0, 3, 1, 2}), shape);
+    return cast<T>(reshape(spatial() == 1 ? permute(y, {0, 2, 1}) : permute(y, {0, 3, 1, 2}), shape));
   }
 
   /// The embedding [1, E] or [B, E].
