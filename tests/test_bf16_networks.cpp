@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include <kolmo/ad/transforms.hpp>
 #include <kolmo/optim/mixed_precision.hpp>
 #include <kolmo/score/score_unet.hpp>
 

@@ -59,6 +59,7 @@
 #include <kolmo/optim/adam.hpp>
 #include <kolmo/optim/callbacks.hpp>
 #include <kolmo/optim/lbfgs.hpp>
+#include <kolmo/optim/mixed_precision.hpp>
 #include <kolmo/optim/schedules.hpp>
 #include <kolmo/optim/sgd.hpp>
 #include <kolmo/optim/train.hpp>
