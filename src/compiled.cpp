@@ -25,8 +25,12 @@ template void host_columns_fft<double>(const FftLine<double>&, bool, index_t, in
 
 template void host_conv_forward<float>(const ConvGeometry&, const float*, const float*, const ConvTarget<float>&);
 template void host_conv_forward<double>(const ConvGeometry&, const double*, const double*, const ConvTarget<double>&);
+template void host_conv_forward<BFloat16>(const ConvGeometry&, const BFloat16*, const BFloat16*,
+                                          const ConvTarget<BFloat16>&);
 template void host_conv_backward_data<float>(const ConvGeometry&, const float*, const float*, float*);
 template void host_conv_backward_data<double>(const ConvGeometry&, const double*, const double*, double*);
+template void host_conv_backward_data<BFloat16>(const ConvGeometry&, const BFloat16*, const BFloat16*, BFloat16*);
 template void host_conv_backward_filter<float>(const ConvGeometry&, const float*, const float*, float*);
 template void host_conv_backward_filter<double>(const ConvGeometry&, const double*, const double*, double*);
+template void host_conv_backward_filter<BFloat16>(const ConvGeometry&, const BFloat16*, const BFloat16*, BFloat16*);
 }  // namespace kolmo::detail

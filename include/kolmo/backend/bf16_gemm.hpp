@@ -12,22 +12,6 @@
 
 namespace kolmo::detail {
 
-/// Host memory for the time of one product.
-template <class T>
-class PackedBuffer {
- public:
-  explicit PackedBuffer(index_t count)
-      : bytes_(static_cast<std::size_t>(count) * sizeof(T)), data_(static_cast<T*>(HostPool::allocate(bytes_))) {}
-  ~PackedBuffer() { HostPool::deallocate(data_, bytes_); }
-  PackedBuffer(const PackedBuffer&) = delete;
-  PackedBuffer& operator=(const PackedBuffer&) = delete;
-  T* data() const { return data_; }
-
- private:
-  std::size_t bytes_;
-  T* data_;
-};
-
 inline index_t round_up(index_t n, index_t unit) { return divide_up(n, unit) * unit; }
 
 /// One panel of B: rows [0, k) of B, column j of which starts at b + j * column_step and goes on by row_step; columns
@@ -93,7 +77,7 @@ inline void store_bf16_row(const float* sum, index_t n, float alpha, float beta,
 inline void bf16_matrix_product(const GemmCall<BFloat16>& call) {
   const Bf16Kernel kernel = bf16_kernel();
   const index_t k = round_up(call.k, tile_depth), panels = divide_up(call.n, index_t{16});
-  const PackedBuffer<BFloat16> packed(panels * 16 * k);
+  const HostScratch<BFloat16> packed(panels * 16 * k);
   const index_t row_step = call.transpose_b ? 1 : call.leading_b, column_step = call.transpose_b ? call.leading_b : 1;
   threads::parallel_for(divide_up(panels, index_t{4}), [&](index_t group) {
     for (index_t j = 4 * group; j < smaller(panels, 4 * group + 4); ++j)
@@ -108,8 +92,8 @@ inline void bf16_matrix_product(const GemmCall<BFloat16>& call) {
     const index_t i = tile / column_tiles * rows, j = tile % column_tiles * width;
     const index_t count = smaller(rows, call.m - i), padded = round_up(count, tile_rows);
     const index_t own = smaller(width, panels - j);
-    const PackedBuffer<BFloat16> a(padded * k);
-    const PackedBuffer<float> c(padded * own * 16);
+    const HostScratch<BFloat16> a(padded * k);
+    const HostScratch<float> c(padded * own * 16);
     pack_bf16_rows(call.a + i * (call.transpose_a ? 1 : call.leading_a), call.transpose_a ? 1 : call.leading_a,
                    call.transpose_a ? call.leading_a : 1, count, padded, call.k, k, a.data());
     bf16_product(kernel, padded, own, k, a.data(), k, packed.data() + j * 16 * k, 16 * k, c.data(), own * 16, true);

@@ -7,6 +7,7 @@
 
 #include <kolmo/backend/conv_geometry.hpp>
 #include <kolmo/backend/threads.hpp>
+#include <kolmo/core/bfloat16.hpp>
 
 namespace kolmo::detail {
 
@@ -24,7 +25,7 @@ struct ConvTarget {
   T* y = nullptr;
   T* z = nullptr;
   const T* bias = nullptr;
-  ConvEpilogue<T> epilogue{};
+  ConvEpilogue<ComputeOf<T>> epilogue{};
 };
 
 /// Element (out, in, entry of the window) of a kernel at w[out out_step + in in_step + entry], nine of them backwards

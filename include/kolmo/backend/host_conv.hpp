@@ -9,6 +9,7 @@
 #include <kolmo/backend/host_loops.hpp>
 #if defined(KOLMO_COMPILING) || !(defined(KOLMO_COMPILED) || defined(KOLMO_CUDA_FILE))
 #include <kolmo/backend/host_patches.hpp>
+#include <kolmo/backend/host_patches_bf16.hpp>
 #include <kolmo/backend/host_winograd.hpp>
 #endif
 
@@ -16,7 +17,7 @@ namespace kolmo::detail {
 
 /// Scalars for which the host has kernels of its own; others take the patches of ops/conv_kernels.hpp.
 template <class T>
-concept HostConvScalar = std::is_same_v<T, float> || std::is_same_v<T, double>;
+concept HostConvScalar = std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, BFloat16>;
 
 // With KOLMO_COMPILED, and in CUDA files, these come from the library kolmo::compiled. Fields are contiguous, kernels
 // [out, in, height, width].
@@ -190,10 +191,16 @@ extern template void host_conv_forward<float>(const ConvGeometry&, const float*,
                                               const ConvTarget<float>&);
 extern template void host_conv_forward<double>(const ConvGeometry&, const double*, const double*,
                                                const ConvTarget<double>&);
+extern template void host_conv_forward<BFloat16>(const ConvGeometry&, const BFloat16*, const BFloat16*,
+                                                 const ConvTarget<BFloat16>&);
 extern template void host_conv_backward_data<float>(const ConvGeometry&, const float*, const float*, float*);
 extern template void host_conv_backward_data<double>(const ConvGeometry&, const double*, const double*, double*);
+extern template void host_conv_backward_data<BFloat16>(const ConvGeometry&, const BFloat16*, const BFloat16*,
+                                                       BFloat16*);
 extern template void host_conv_backward_filter<float>(const ConvGeometry&, const float*, const float*, float*);
 extern template void host_conv_backward_filter<double>(const ConvGeometry&, const double*, const double*, double*);
+extern template void host_conv_backward_filter<BFloat16>(const ConvGeometry&, const BFloat16*, const BFloat16*,
+                                                         BFloat16*);
 #endif
 
 }  // namespace kolmo::detail

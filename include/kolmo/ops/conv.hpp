@@ -142,7 +142,7 @@ ConvValue<V> conv_value(const ConvGeometry& g, const F& f, const V& x, const V& 
       target.y = result.y.mutable_data();
       if (result.z.has_value()) target.z = result.z.mutable_data();
       if (shift.has_value()) target.bias = shift.data();
-      if constexpr (!is_identity<F>) target.epilogue = {&f, &RunActivation<F, T>::run};
+      if constexpr (!is_identity<F>) target.epilogue = {&f, &RunActivation<F, ComputeOf<T>>::run};
       host_conv_forward<T>(g, field.data(), kernel.data(), target);
       return result;
     }
