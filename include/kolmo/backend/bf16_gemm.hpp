@@ -14,6 +14,14 @@ namespace kolmo::detail {
 
 inline index_t round_up(index_t n, index_t unit) { return divide_up(n, unit) * unit; }
 
+/// 16 pairs of numbers from two rows.
+inline void interleave_bf16(const BFloat16* first, const BFloat16* second, void* pairs) {
+  std::uint32_t words[16];
+  for (int j = 0; j < 16; ++j)
+    words[j] = static_cast<std::uint32_t>(first[j].bits) | static_cast<std::uint32_t>(second[j].bits) << 16;
+  __builtin_memcpy(pairs, words, sizeof words);
+}
+
 /// One panel of B: rows [0, k) of B, column j of which starts at b + j * column_step and goes on by row_step; columns
 /// beyond `columns` and rows from k to `padded` become zero.
 inline void pack_bf16_panel(const BFloat16* b, index_t row_step, index_t column_step, index_t columns, index_t k,
@@ -22,12 +30,7 @@ inline void pack_bf16_panel(const BFloat16* b, index_t row_step, index_t column_
   if (columns == 16 && column_step == 1) {
     for (index_t p = 0; p < whole; ++p) {
       const BFloat16* first = b + 2 * p * row_step;
-      const BFloat16* second = first + row_step;
-      BFloat16* to = panel + 32 * p;
-      for (int j = 0; j < 16; ++j) {
-        to[2 * j] = first[j];
-        to[2 * j + 1] = second[j];
-      }
+      interleave_bf16(first, first + row_step, panel + 32 * p);
     }
   } else {
     for (index_t j = 0; j < 16; ++j)

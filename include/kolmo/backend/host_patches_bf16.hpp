@@ -13,7 +13,7 @@ template <>
 class HostPatches<BFloat16> {
   using T = BFloat16;
   static constexpr index_t chunk = 256;  // points of one product in a kernel's gradient
-  static constexpr index_t group = 3;    // panels of input channels of a task there
+  static constexpr index_t group = 6;    // panels of input channels of a task there
 
  public:
   /// y = f(conv + bias) at the points of the plan.
@@ -94,39 +94,62 @@ class HostPatches<BFloat16> {
       for (index_t j = 0; j < 16; ++j) to[row / 2 * 32 + row % 2 + 2 * j] = T();
   }
 
-  /// The field's point that an entry of the window meets for a point of the plan; null for a zero.
-  const T* source(const T* x, index_t point, index_t entry) const {
-    const index_t wide = plan_.columns.points, tall = plan_.rows.points, rest = point / wide;
-    const index_t i = plan_.rows.row(rest % tall)[entry / plan_.columns.window];
-    const index_t j = plan_.columns.row(point % wide)[entry % plan_.columns.window];
-    if (i < 0 || j < 0) return nullptr;
-    return x + ((rest / tall * plan_.in[0] + i) * plan_.in[1] + j) * plan_.channels_in;
-  }
+  /// Walks the points of the plan in their order.
+  class Cursor {
+   public:
+    Cursor(const PatchPlan& plan, index_t point)
+        : plan_(plan),
+          image(point / plan.columns.points / plan.rows.points),
+          row(point / plan.columns.points % plan.rows.points),
+          column(point % plan.columns.points) {}
+    void next() {
+      if (++column < plan_.columns.points) return;
+      column = 0;
+      if (++row < plan_.rows.points) return;
+      row = 0;
+      ++image;
+    }
+    /// The field's point that entry (u, v) of the window meets; null for a zero.
+    const T* source(const T* x, index_t u, index_t v) const {
+      const index_t i = plan_.rows.row(row)[u], j = plan_.columns.row(column)[v];
+      if (i < 0 || j < 0) return nullptr;
+      return x + ((image * plan_.in[0] + i) * plan_.in[1] + j) * plan_.channels_in;
+    }
+    /// Where the point lies in the result.
+    index_t place() const {
+      const index_t i = plan_.first[0] + row * plan_.step[0], j = plan_.first[1] + column * plan_.step[1];
+      return ((image * plan_.out[0] + i) * plan_.out[1] + j) * plan_.channels_out;
+    }
+
+   private:
+    const PatchPlan& plan_;
+    index_t image, row, column;
+  };
 
   /// Rows of patches, zeros from the depth to `lead`.
   void gather(const T* x, index_t begin, index_t count, T* to, index_t lead) const {
-    const index_t channels = plan_.channels_in, window = plan_.window();
+    const index_t channels = plan_.channels_in;
     const auto bytes = static_cast<std::size_t>(channels) * sizeof(T);
-    for (index_t p = 0; p < count; ++p) {
+    Cursor cursor(plan_, begin);
+    for (index_t p = 0; p < count; ++p, cursor.next()) {
       T* target = to + p * lead;
-      for (index_t e = 0; e < window; ++e, target += channels) {
-        if (const T* const from = source(x, begin + p, e))
-          __builtin_memcpy(target, from, bytes);
-        else
-          for (index_t c = 0; c < channels; ++c) target[c] = T();
-      }
+      for (index_t u = 0; u < plan_.rows.window; ++u)
+        for (index_t v = 0; v < plan_.columns.window; ++v, target += channels) {
+          if (const T* const from = cursor.source(x, u, v))
+            __builtin_memcpy(target, from, bytes);
+          else
+            for (index_t c = 0; c < channels; ++c) target[c] = T();
+        }
       for (index_t k = depth_; k < lead; ++k) *target++ = T();
     }
   }
 
   void finish(index_t begin, index_t count, float* sums, index_t step, const ConvTarget<T>& target) const {
-    const index_t channels = plan_.channels_out, wide = plan_.columns.points;
-    for (index_t p = 0; p < count; ++p) {
+    const index_t channels = plan_.channels_out;
+    Cursor cursor(plan_, begin);
+    for (index_t p = 0; p < count; ++p, cursor.next()) {
       float* const row = sums + p * step;
-      const index_t point = begin + p, rest = point / wide;
-      const index_t i = plan_.first[0] + rest % plan_.rows.points * plan_.step[0];
-      const index_t j = plan_.first[1] + point % wide * plan_.step[1], b = rest / plan_.rows.points;
-      const index_t place = ((b * plan_.out[0] + i) * plan_.out[1] + j) * channels;
+      const index_t place = cursor.place();
       if (target.bias != nullptr) {
         KOLMO_INDEPENDENT
         for (index_t k = 0; k < channels; ++k) row[k] += target.bias[k];
@@ -140,11 +163,24 @@ class HostPatches<BFloat16> {
   /// [count, channels] to [channels, chunk], with zeros where there is nothing.
   void transpose(const T* from, index_t count, T* to, index_t lead) const {
     const index_t channels = plan_.channels_out;
-    constexpr index_t square = 16;
-    for (index_t c = 0; c < channels; c += square)
-      for (index_t p = 0; p < count; p += square)
-        for (index_t k = c; k < smaller(channels, c + square); ++k)
-          for (index_t q = p; q < smaller(count, p + square); ++q) to[k * lead + q] = from[q * channels + k];
+    constexpr index_t square = 32;
+    for (index_t p = 0; p < count; p += square)
+      for (index_t c = 0; c < channels; c += 16) {
+        if (p + square <= count && c + 16 <= channels) {
+          // As pairs of points: a transposition of 16 x 16 words.
+          std::uint32_t words[16][16], turned[16][16];
+          for (index_t q = 0; q < 16; ++q) {
+            const T* const row = from + (p + 2 * q) * channels + c;
+            interleave_bf16(row, row + channels, words[q]);
+          }
+          for (int k = 0; k < 16; ++k)
+            for (int q = 0; q < 16; ++q) turned[k][q] = words[q][k];
+          for (index_t k = 0; k < 16; ++k) __builtin_memcpy(to + (c + k) * lead + p, turned[k], sizeof turned[k]);
+        } else {
+          for (index_t k = c; k < smaller(channels, c + 16); ++k)
+            for (index_t q = p; q < smaller(count, p + square); ++q) to[k * lead + q] = from[q * channels + k];
+        }
+      }
     for (index_t k = 0; k < channels; ++k)
       for (index_t q = count; q < lead; ++q) to[k * lead + q] = T();
     for (index_t k = channels * lead; k < round_up(channels, tile_rows) * lead; ++k) to[k] = T();
@@ -154,19 +190,21 @@ class HostPatches<BFloat16> {
   void pack_points(const T* x, index_t entry, index_t first, index_t used, index_t begin, index_t count, index_t depth,
                    T* panels) const {
     static constexpr T zeros[16 * group] = {};
+    const index_t u = entry / plan_.columns.window, v = entry % plan_.columns.window;
+    Cursor cursor(plan_, begin);
     for (index_t p = 0; p < depth; p += 2) {
       const T* pair[2] = {zeros, zeros};
-      for (index_t h = 0; h < 2; ++h)
-        if (p + h < count)
-          if (const T* const from = source(x, begin + p + h, entry)) pair[h] = from + first;
+      for (index_t h = 0; h < smaller<index_t>(2, count - p); ++h, cursor.next())
+        if (const T* const from = cursor.source(x, u, v)) {
+          pair[h] = from + first;
+          // Most points lie in a row: the third-level cache is asked in time.
+          for (index_t c = 0; c < used; c += 32) __builtin_prefetch(pair[h] + 12 * plan_.channels_in + c);
+        }
       for (index_t c = 0; c < used; c += 16) {
         T* const to = panels + c * depth + p / 2 * 32;
         const T *const a = pair[0] + c, *const b = pair[1] + c;
         if (used - c >= 16) {
-          for (int j = 0; j < 16; ++j) {
-            to[2 * j] = a[j];
-            to[2 * j + 1] = b[j];
-          }
+          interleave_bf16(a, b, to);
         } else {
           for (index_t j = 0; j < 16; ++j) {
             to[2 * j] = j < used - c ? a[j] : T();
