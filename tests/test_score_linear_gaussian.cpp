@@ -3,7 +3,7 @@
 
 #include <kolmo/ad/transforms.hpp>
 #include <kolmo/nn/init.hpp>
-#include <kolmo/score/linear_gaussian_modes.hpp>
+#include <kolmo/score/linear_gaussian_compare.hpp>
 #include <kolmo/score/parameterisation.hpp>
 
 #include "catch.hpp"

@@ -1,7 +1,7 @@
 // What does and what does not scale with the number of observations, in closed form: sections 6.1 to 6.5 of the
 // specification, and the default sampler from 1 to 10^4 observations.
 
-#include <kolmo/score/linear_gaussian_modes.hpp>
+#include <kolmo/score/linear_gaussian_compare.hpp>
 
 #include "catch.hpp"
 

@@ -2,13 +2,10 @@
 // The problem of linear_gaussian.hpp in Fourier space. Observing every s-th point mixes only the s wave numbers that
 // alias, g, g + N, ..., g + (s - 1) N, and sees their sum: A = (1, ..., 1) / sqrt(s) on each such group. Every affine
 // method is then eps = d x + u (v . x) + b y within a group, and a group of s modes with one observation is a problem
-// of its own. So the mean and the covariance that a deterministic sampler ends with follow exactly, for 10^4
-// observations as for 4: the sampler itself is run on the unit vectors. Nothing is drawn.
+// of its own.
 
-#include <kolmo/backend/cpu.hpp>
-#include <kolmo/backend/threads.hpp>
 #include <kolmo/score/linear_gaussian.hpp>
-#include <kolmo/score/sampler.hpp>
+#include <kolmo/score/multistep.hpp>
 
 namespace kolmo::score {
 
@@ -82,205 +79,37 @@ inline double observed_variance(const double* eigenvalues, index_t size, double 
   return sum / static_cast<double>(size);
 }
 
-/// How a sampled posterior compares with the exact one, C_t = C* + sigma(0)^2 I.
-struct GaussianComparison {
-  double bias = 0;       ///< rms over observations of |mean - exact mean| / sqrt(tr C_t)
-  double spread = 0;     ///< sqrt(tr C / tr C_t); 1 is right
-  double transport = 0;  ///< rms Wasserstein-2 distance / sqrt(tr C_t)
-  double residual = 0;   ///< rms of A x - y over that of the exact posterior; 1 is right
-  bool finite = true;    ///< false: the sampler exploded, and the numbers are infinite
+/// The exact posterior of one group with the noise a sampler leaves: mean gain y and covariance [s, s].
+struct ModePosterior {
+  double observed = 0;  ///< A S A^T + deviation^2, the variance of y
+  std::vector<double> gain, covariance;
+  double trace = 0;     ///< of the covariance
+  double residual = 0;  ///< E (A x - y)^2
 };
+inline ModePosterior mode_posterior(const double* eigenvalues, index_t size, double deviation, double end_noise) {
+  const std::size_t s = static_cast<std::size_t>(size);
+  const double a = 1 / std::sqrt(static_cast<double>(size));
+  ModePosterior result{deviation * deviation, std::vector<double>(s), std::vector<double>(s * s), 0, 0};
+  for (std::size_t i = 0; i < s; ++i) result.observed += a * a * eigenvalues[i];
+  double seen = -1, spread = 0;
+  for (std::size_t i = 0; i < s; ++i) {
+    result.gain[i] = a * eigenvalues[i] / result.observed;
+    seen += a * result.gain[i];
+    for (std::size_t j = 0; j < s; ++j)
+      result.covariance[i * s + j] = (i == j ? eigenvalues[i] + end_noise * end_noise : 0) -
+                                     a * a * eigenvalues[i] * eigenvalues[j] / result.observed;
+    for (std::size_t j = 0; j < s; ++j) spread += a * a * result.covariance[i * s + j];
+    result.trace += result.covariance[i * s + i];
+  }
+  result.residual = seen * seen * result.observed + spread;
+  return result;
+}
 
 /// The norms of the two parts of the noise estimate, rms over the true joint distribution of x_t and y.
 struct LikelihoodNorms {
   double likelihood = 0;  ///< of sigma l
   double prior = 0;       ///< of eps
 };
-
-}  // namespace kolmo::score
-
-namespace kolmo::score::detail {
-
-/// The estimator of a few groups on rows [groups, s + 1, s]: the unit vectors with y = 0, and zero with y = 1.
-struct ModeEstimator {
-  using V = Tensor<double, Cpu>;
-  const ModeGroups& groups;
-  index_t first, count;
-  AffineMethod method;
-  Schedule schedule;
-  double deviation;
-  index_t observations;
-
-  V operator()(const V& x, double t) const {
-    const double mu = schedule.mu(t), sigma = schedule.sigma(t);
-    const index_t s = groups.size;
-    const double mean_variance = observed_variance(groups.group(0), s, mu, sigma);
-    V result = V::uninitialized(x.shape());
-    double* to = result.mutable_data();
-    const double* from = x.data();
-    for (index_t g = 0; g < count; ++g) {
-      const ModeEstimate e =
-          mode_estimate(groups.group(first + g), s, method, deviation, observations, mean_variance, mu, sigma);
-      for (index_t r = 0; r <= s; ++r, from += s, to += s) {
-        double seen = 0;
-        for (index_t i = 0; i < s; ++i) seen += e.right[static_cast<std::size_t>(i)] * from[i];
-        for (std::size_t i = 0; i < static_cast<std::size_t>(s); ++i)
-          to[i] = e.diagonal[i] * from[i] + e.left[i] * seen + (r == s ? e.observation[i] : 0);
-      }
-    }
-    return result;
-  }
-};
-
-/// The sum of the singular values of a [n, n] row-major matrix, by one-sided Jacobi rotations of its rows.
-inline double nuclear_norm(std::vector<double> a, std::size_t n) {
-  for (int sweep = 0; sweep < 40; ++sweep) {
-    double worst = 0;
-    for (std::size_t p = 0; p < n; ++p)
-      for (std::size_t q = p + 1; q < n; ++q) {
-        double pp = 0, qq = 0, pq = 0;
-        for (std::size_t k = 0; k < n; ++k) {
-          pp += a[p * n + k] * a[p * n + k];
-          qq += a[q * n + k] * a[q * n + k];
-          pq += a[p * n + k] * a[q * n + k];
-        }
-        if (!(std::abs(pq) > 1e-14 * std::sqrt(pp * qq))) continue;
-        worst = larger(worst, std::abs(pq) / std::sqrt(pp * qq));
-        const double zeta = (qq - pp) / (2 * pq);
-        const double tangent = (zeta >= 0 ? 1 : -1) / (std::abs(zeta) + std::sqrt(1 + zeta * zeta));
-        const double cosine = 1 / std::sqrt(1 + tangent * tangent), sine = cosine * tangent;
-        for (std::size_t k = 0; k < n; ++k) {
-          const double x = a[p * n + k], y = a[q * n + k];
-          a[p * n + k] = cosine * x - sine * y;
-          a[q * n + k] = sine * x + cosine * y;
-        }
-      }
-    if (worst < 1e-12) break;
-  }
-  double sum = 0;
-  for (std::size_t p = 0; p < n; ++p) {
-    double norm = 0;
-    for (std::size_t k = 0; k < n; ++k) norm += a[p * n + k] * a[p * n + k];
-    sum += std::sqrt(norm);
-  }
-  return sum;
-}
-
-/// The sums over groups of which a GaussianComparison consists.
-struct ModeSums {
-  double bias = 0, trace = 0, exact_trace = 0, overlap = 0, residual = 0, exact_residual = 0;
-  void add(const ModeSums& other, double times) {
-    bias += times * other.bias;
-    trace += times * other.trace;
-    exact_trace += times * other.exact_trace;
-    overlap += times * other.overlap;
-    residual += times * other.residual;
-    exact_residual += times * other.exact_residual;
-  }
-};
-
-/// One group from the rows the sampler ended with: [s + 1, s], the responses to the unit vectors and to y.
-inline ModeSums compare_group(const double* eigenvalues, index_t size, const double* rows, double deviation,
-                              double end_noise) {
-  const std::size_t s = static_cast<std::size_t>(size);
-  const double a = 1 / std::sqrt(static_cast<double>(size)), noise = deviation * deviation;
-  double total = noise;  // A S A^T + deviation^2
-  for (std::size_t i = 0; i < s; ++i) total += a * a * eigenvalues[i];
-  const double* gain = rows + s * s;
-  ModeSums sums;
-  std::vector<double> exact(s * s);  // C_t
-  for (std::size_t i = 0; i < s; ++i) {
-    const double true_gain = a * eigenvalues[i] / total, error = gain[i] - true_gain;
-    sums.bias += error * error * total;
-    for (std::size_t j = 0; j < s; ++j) exact[i * s + j] = -a * a * eigenvalues[i] * eigenvalues[j] / total;
-    exact[i * s + i] += eigenvalues[i] + end_noise * end_noise;
-    sums.exact_trace += exact[i * s + i];
-  }
-  double seen = -1, true_seen = -1, spread = 0, true_spread = 0;
-  for (std::size_t i = 0; i < s; ++i) {
-    seen += a * gain[i];
-    true_seen += a * a * eigenvalues[i] / total;
-    double row = 0;
-    for (std::size_t j = 0; j < s; ++j) {
-      sums.trace += rows[i * s + j] * rows[i * s + j];
-      row += a * rows[i * s + j];
-      true_spread += a * a * exact[i * s + j];
-    }
-    spread += row * row;
-  }
-  sums.residual = seen * seen * total + spread;
-  sums.exact_residual = true_seen * true_seen * total + true_spread;
-  // With C_t = L L^T and C = X^T X, tr (C_t^1/2 C C_t^1/2)^1/2 is the sum of the singular values of X L.
-  for (std::size_t k = 0; k < s; ++k) {
-    for (std::size_t j = 0; j < k; ++j)
-      for (std::size_t i = k; i < s; ++i) exact[i * s + k] -= exact[i * s + j] * exact[k * s + j];
-    const double root = std::sqrt(exact[k * s + k]);
-    for (std::size_t i = k; i < s; ++i) exact[i * s + k] /= root;
-  }
-  std::vector<double> product(s * s);
-  for (std::size_t r = 0; r < s; ++r)
-    for (std::size_t k = 0; k < s; ++k)
-      for (std::size_t i = k; i < s; ++i) product[r * s + k] += rows[r * s + i] * exact[i * s + k];
-  sums.overlap = nuclear_norm(std::move(product), s);
-  return sums;
-}
-
-}  // namespace kolmo::score::detail
-
-namespace kolmo::score {
-
-/// Where a deterministic sampler with an affine method ends, against the exact posterior, without drawing anything.
-/// Throws ArgumentError for a problem or options out of range, and for a sampler that draws noise.
-inline GaussianComparison compare_with_posterior(const PeriodicProblem& problem, const AffineMethod& method,
-                                                 const Schedule& schedule, const SamplerOptions& options) {
-  using V = Tensor<double, Cpu>;
-  const bool drawn = options.method == SamplerMethod::ddim || options.method == SamplerMethod::ito;
-  if (options.corrections > 0 || (drawn && options.eta > 0))
-    throw ArgumentError("compare_with_posterior: the sampler must draw no noise; expected corrections 0 and eta 0");
-  const ModeGroups groups = mode_groups(problem);
-  const index_t s = groups.size, count = groups.count();
-  const index_t per_part = larger(index_t{1}, index_t{4096} / (s * (s + 1)));
-  const index_t parts = divide_up(count, per_part);
-  const double end_noise = schedule.sigma(options.grid.end_time);
-  std::vector<kolmo::score::detail::ModeSums> sums(static_cast<std::size_t>(parts));
-  std::vector<char> finite(static_cast<std::size_t>(parts), 1);
-  threads::parallel_for(parts, [&](index_t part) {
-    const index_t first = part * per_part, n = smaller(per_part, count - first);
-    std::vector<double> rows(static_cast<std::size_t>(n * (s + 1) * s));
-    for (index_t g = 0; g < n; ++g)
-      for (index_t i = 0; i < s; ++i) rows[static_cast<std::size_t>((g * (s + 1) + i) * s + i)] = 1;
-    const detail::ModeEstimator eps{groups, first, n, method, schedule, problem.deviation, problem.observations()};
-    try {
-      rows =
-          sample(eps, schedule, V::from(std::span<const double>(rows), Shape{n, s + 1, s}), options, Key{}).to_vector();
-    } catch (const NonFiniteSample&) {
-      finite[static_cast<std::size_t>(part)] = 0;
-      return;
-    }
-    for (index_t g = 0; g < n; ++g)
-      sums[static_cast<std::size_t>(part)].add(
-          detail::compare_group(groups.group(first + g), s, rows.data() + g * (s + 1) * s, problem.deviation,
-                                end_noise),
-          groups.multiplicity[static_cast<std::size_t>(first + g)]);
-  });
-  detail::ModeSums total;
-  GaussianComparison result;
-  for (std::size_t part = 0; part < sums.size(); ++part) {
-    total.add(sums[part], 1);
-    result.finite = result.finite && finite[part] != 0;
-  }
-  if (!result.finite) {
-    const double infinite = kolmo::detail::infinity<double>();
-    return {infinite, infinite, infinite, infinite, false};
-  }
-  result.bias = std::sqrt(total.bias / total.exact_trace);
-  result.spread = std::sqrt(total.trace / total.exact_trace);
-  // (tr C + tr C_t - 2 overlap) + bias, not below zero by rounding.
-  result.transport =
-      std::sqrt(larger(total.bias + total.trace + total.exact_trace - 2 * total.overlap, 0.0) / total.exact_trace);
-  result.residual = std::sqrt(total.residual / total.exact_residual);
-  return result;
-}
 
 /// The rms norms of the likelihood's and the prior's part of the noise estimate at time t.
 inline LikelihoodNorms likelihood_norms(const PeriodicProblem& problem, const AffineMethod& method,
