@@ -52,6 +52,15 @@ Use -O3 -march=native -fno-math-errno -fno-trapping-math instead, or define KOLM
 #define KOLMO_INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
+// The next loop, of a few constant iterations over registers, is unrolled on every optimisation level.
+#if defined(__CUDACC__)
+#define KOLMO_UNROLLED
+#elif defined(__clang__)
+#define KOLMO_UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define KOLMO_UNROLLED _Pragma("GCC unroll 64")
+#endif
+
 // The next loop stays one loop: its body already fills the registers.
 #if defined(__CUDACC__)
 #define KOLMO_ROLLED

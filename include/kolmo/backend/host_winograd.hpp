@@ -31,36 +31,48 @@ class HostWinograd {
   using Vector = typename Product::Vector;
   using Steps = WinogradSteps<Vector>;
   static constexpr index_t width = Product::width;
-  static constexpr index_t group = 64;                 // tiles whose products stay in the second-level cache
-  static constexpr index_t part = 8;                   // tiles or channels of one task of a transform
-  static constexpr index_t rows_per_block = 24;        // channels of one task of the kernel's gradient
-  static constexpr index_t budget = index_t{1} << 20;  // elements of the transformed tiles of a block
+  static constexpr index_t group = 32;           // tiles of a product: they stay in the second-level cache
+  static constexpr index_t part = 8;             // tiles or channels of one task of a transform
+  static constexpr index_t rows_per_block = 48;  // channels of one task of the kernel's gradient
+  // Elements of the transformed tiles of a block: a second-level cache, or what may lie in the third.
+  static constexpr index_t near = index_t{1} << 18, far = index_t{1} << 20;
 
  public:
   /// y = f(conv + bias)
   static void forward(const WinogradPlan& plan, const T* x, const ConvKernel<T>& kernel, const ConvTarget<T>& target) {
     const HostWinograd run(plan);
     const ChannelSlices slices(plan.channels_out, width);
-    const index_t tiles = plan.tiles(), block = run.block_tiles(run.lead_);
-    // A single block meets every slice once: its kernel is transformed where it is used and never leaves the caches.
-    const bool once = tiles <= block && slices.size() >= 8;
-    const HostScratch<T> v(36 * run.plane(smaller(tiles, block)));
-    const HostScratch<T> u(once ? 1 : slices.size() * run.kernel_size(3));
-    if (!once) run.transform_kernel(kernel, slices, u.data());
-    for (index_t first = 0; first < tiles; first += block) {
-      const index_t count = smaller(block, tiles - first), plane = run.plane(count);
-      run.transform_input(x, first, count, v.data());
-      const index_t groups = once ? 1 : divide_up(count, group), length = once ? count : group;
-      threads::parallel_for(slices.size() * groups, [&](index_t task) {
-        const index_t s = task / groups, begin = task % groups * length;
-        const auto& slice = slices[s];
-        const HostScratch<T> own(once ? run.kernel_size(slice.vectors) : 1);
-        if (once) run.transform_kernel(kernel, slice, 0, plan.channels_in, own.data());
-        const T* const panel = once ? own.data() : u.data() + s * run.kernel_size(3);
-        for (index_t t = begin; t < smaller(count, begin + length); t += group)
-          run.multiply(slice, v.data() + t * run.lead_, plane, panel, first + t, smaller(group, count - t), target);
+    const index_t tiles = plan.tiles();
+    // Few tiles of many channels: every slice of the kernel meets them all at once, is transformed where it is used and
+    // never leaves the caches.
+    if (slices.size() >= 8 && 36 * run.lead_ * tiles <= far) {
+      const HostScratch<T> v(36 * run.plane(tiles));
+      run.transform_input(x, 0, tiles, v.data());
+      threads::parallel_for(slices.size(), [&](index_t s) {
+        const HostScratch<T> u(run.kernel_size(slices[s].vectors));
+        run.transform_kernel(kernel, slices[s], 0, plan.channels_in, u.data());
+        run.multiply(slices[s], v.data(), u.data(), 0, tiles, 0, tiles, target);
       });
+      return;
     }
+    const HostScratch<T> u(slices.size() * run.kernel_size(3));
+    run.transform_kernel(kernel, slices, u.data());
+    const index_t block = run.block_tiles(run.lead_), blocks = divide_up(tiles, block);
+    const auto compute = [&](index_t number) {
+      const index_t first = number * block, count = smaller(block, tiles - first), groups = divide_up(count, group);
+      const HostScratch<T> v(36 * run.plane(count));
+      run.transform_input(x, first, count, v.data());
+      threads::parallel_for(slices.size() * groups, [&](index_t task) {
+        const index_t s = task / groups, begin = task % groups * group;
+        run.multiply(slices[s], v.data(), u.data() + s * run.kernel_size(3), first, count, begin,
+                     smaller(count, begin + group), target);
+      });
+    };
+    // Loops inside a block are parallel only where there are few blocks.
+    if (blocks >= 16)
+      threads::parallel_for(blocks, compute);
+    else
+      for (index_t number = 0; number < blocks; ++number) compute(number);
   }
 
   /// w [out, in, 3, 3] = the gradient of the kernel.
@@ -68,42 +80,59 @@ class HostWinograd {
     const HostWinograd run(plan);
     const ChannelSlices slices(plan.channels_out, width);
     const index_t tiles = plan.tiles(), channels = plan.channels_in, row_blocks = divide_up(channels, rows_per_block);
-    const index_t block = run.block_tiles((run.lead_ + plan.channels_out) / 2);
-    const index_t most = smaller(tiles, block), size = rows_per_block * 3 * width + width, sum_size = 36 * size;
-    const bool once = tiles <= block;
+    const index_t mean = (run.lead_ + plan.channels_out) / 2;
+    // As above: a block of the 36 sums is finished before it leaves the caches.
+    const bool once = slices.size() * row_blocks >= 16 && 36 * mean * tiles <= far;
+    const index_t block = once ? tiles : run.block_tiles(mean);
+    const index_t most = smaller(tiles, block);
     const HostScratch<T> v(36 * run.plane(most)), z(slices.size() * 36 * panel_plane(most, 3));
-    const HostScratch<T> sums(once ? 1 : slices.size() * row_blocks * sum_size);
+    PanelCall<T> call;
+    call.row_step = 1;
+    call.depth_step = run.lead_;
+    if (once) {
+      run.transform_input(x, 0, tiles, v.data());
+      run.transform_gradient(gradient, slices, 0, tiles, z.data());
+      threads::parallel_for(slices.size() * row_blocks, [&](index_t task) {
+        const index_t s = task / row_blocks, first = task % row_blocks * rows_per_block;
+        const index_t size = panel_plane(rows_per_block, slices[s].vectors);
+        const HostScratch<T> sum(36 * size);
+        PanelCall<T> own = call;
+        own.rows = smaller(rows_per_block, channels - first);
+        own.depth = tiles;
+        own.step = slices[s].vectors * width;
+        for (index_t f = 0; f < 36; ++f) {
+          own.a = v.data() + f * run.plane(tiles) + first;
+          own.b = z.data() + s * 36 * panel_plane(tiles, 3) + f * panel_plane(tiles, slices[s].vectors);
+          own.c = sum.data() + f * size;
+          Product::run(own, slices[s].vectors);
+        }
+        run.finish_filter(slices[s], first, sum.data(), size, w);
+      });
+      return;
+    }
+    const index_t size = panel_plane(channels, 3), all = slices.size() * size;
+    const HostScratch<T> sums(36 * all);
     for (index_t first = 0; first < tiles; first += block) {
       const index_t count = smaller(block, tiles - first);
       run.transform_input(x, first, count, v.data());
       run.transform_gradient(gradient, slices, first, count, z.data());
-      // Where sums are kept the six rows of products are tasks of their own.
-      const index_t parts = once ? 1 : 6;
-      threads::parallel_for(slices.size() * row_blocks * parts, [&](index_t task) {
-        const index_t s = task / (row_blocks * parts), r = task / parts % row_blocks, p = task % parts;
-        const auto& slice = slices[s];
-        const HostScratch<T> own(once ? sum_size : 1);
-        T* const sum = once ? own.data() : sums.data() + (s * row_blocks + r) * sum_size;
-        PanelCall<T> call;
-        call.rows = smaller(rows_per_block, channels - r * rows_per_block);
-        call.depth = count;
-        call.row_step = 1;
-        call.depth_step = run.lead_;
-        call.step = slice.vectors * width;
-        call.add = first > 0;
-        const T* const panels = z.data() + s * 36 * panel_plane(count, 3);
-        for (index_t f = p * 36 / parts; f < (p + 1) * 36 / parts; ++f) {
-          call.a = v.data() + f * run.plane(count) + r * rows_per_block;
-          call.b = panels + f * panel_plane(count, slice.vectors);
-          call.c = sum + f * size;
-          Product::run(call, slice.vectors);
+      threads::parallel_for(36, [&](index_t f) {
+        PanelCall<T> own = call;
+        own.rows = channels;
+        own.depth = count;
+        own.a = v.data() + f * run.plane(count);
+        own.add = first > 0;
+        for (index_t s = 0; s < slices.size(); ++s) {
+          own.b = z.data() + s * 36 * panel_plane(count, 3) + f * panel_plane(count, slices[s].vectors);
+          own.c = sums.data() + f * all + s * size;
+          own.step = slices[s].vectors * width;
+          Product::run(own, slices[s].vectors);
         }
-        if (once) run.finish_filter(slice, r, sum, size, w);
       });
     }
-    if (once) return;
     threads::parallel_for(slices.size() * row_blocks, [&](index_t task) {
-      run.finish_filter(slices[task / row_blocks], task % row_blocks, sums.data() + task * sum_size, size, w);
+      const index_t s = task / row_blocks, first = task % row_blocks * rows_per_block;
+      run.finish_filter(slices[s], first, sums.data() + s * size + first * slices[s].vectors * width, all, w);
     });
   }
 
@@ -116,7 +145,7 @@ class HostWinograd {
     for (index_t c = 0; c < larger(plan.channels_in, plan.channels_out); ++c) zeros_.data()[c] = T(0);
   }
 
-  static index_t block_tiles(index_t row) { return larger<index_t>(1, budget / (36 * row * group)) * group; }
+  static index_t block_tiles(index_t row) { return larger<index_t>(1, near / (36 * row * group)) * group; }
   index_t plane(index_t tiles) const { return tiles * lead_ + width; }
   static index_t panel_plane(index_t tiles, int vectors) { return tiles * vectors * width + width; }
   index_t kernel_plane(int vectors) const { return plan_.channels_in * vectors * width + width; }
@@ -167,14 +196,17 @@ class HostWinograd {
   template <bool whole, int half>
   static KOLMO_INLINE void input_part(const T* const (&from)[6][6], index_t c, index_t count, T* to, index_t step) {
     Vector t[6][3];
+    KOLMO_UNROLLED
     for (int j = 0; j < 6; ++j)
       Steps::template input_half<half>(take<whole>(from[0][j] + c, count), take<whole>(from[1][j] + c, count),
                                        take<whole>(from[2][j] + c, count), take<whole>(from[3][j] + c, count),
                                        take<whole>(from[4][j] + c, count), take<whole>(from[5][j] + c, count), t[j]);
     T* target = to + half * 18 * step + c;
+    KOLMO_UNROLLED
     for (int r = 0; r < 3; ++r) {
       Vector v[6];
       Steps::input(t[0][r], t[1][r], t[2][r], t[3][r], t[4][r], t[5][r], v);
+      KOLMO_UNROLLED
       for (int j = 0; j < 6; ++j, target += step) Product::store(target, v[j]);
     }
   }
@@ -210,32 +242,45 @@ class HostWinograd {
 
   static KOLMO_NOINLINE void kernel_vector(const T (&w)[9][width], T* to, index_t step) {
     Vector t[3][6];
+    KOLMO_UNROLLED
     for (int j = 0; j < 3; ++j)
       Steps::kernel(Product::load(w[j]), Product::load(w[3 + j]), Product::load(w[6 + j]), t[j]);
+    KOLMO_UNROLLED
     for (int i = 0; i < 6; ++i) {
       Vector u[6];
       Steps::kernel(t[0][i], t[1][i], t[2][i], u);
+      KOLMO_UNROLLED
       for (int j = 0; j < 6; ++j, to += step) Product::store(to, u[j]);
     }
   }
 
-  /// The products of one slice and of `count` tiles from number `first` on, and their results.
-  void multiply(const ChannelSlices::Slice& slice, const T* v, index_t plane_v, const T* u, index_t first,
-                index_t count, const ConvTarget<T>& target) const {
+  /// The products of one slice with tiles [begin, end) of the `all` transformed ones, of which the first is number
+  /// `first`, and their results.
+  void multiply(const ChannelSlices::Slice& slice, const T* v, const T* u, index_t first, index_t all, index_t begin,
+                index_t end, const ConvTarget<T>& target) const {
     const index_t panel = slice.vectors * width, step = panel_plane(group, slice.vectors);
     const HostScratch<T> m(36 * step);
     PanelCall<T> call;
-    call.rows = count;
     call.depth = plan_.channels_in;
     call.row_step = lead_;
     call.depth_step = 1;
     call.step = panel;
-    for (index_t f = 0; f < 36; ++f) {
-      call.a = v + f * plane_v;
-      call.b = u + f * kernel_plane(slice.vectors);
-      call.c = m.data() + f * step;
-      Product::run(call, slice.vectors);
+    for (index_t t = begin; t < end; t += group) {
+      call.rows = smaller(group, end - t);
+      for (index_t f = 0; f < 36; ++f) {
+        call.a = v + f * plane(all) + t * lead_;
+        call.b = u + f * kernel_plane(slice.vectors);
+        call.c = m.data() + f * step;
+        Product::run(call, slice.vectors);
+      }
+      finish(slice, m.data(), step, first + t, call.rows, target);
     }
+  }
+
+  /// y = f(A^T M A + bias) of `count` tiles from number `first` on.
+  void finish(const ChannelSlices::Slice& slice, const T* m, index_t step, index_t first, index_t count,
+              const ConvTarget<T>& target) const {
+    const index_t panel = slice.vectors * width;
     const index_t used = smaller(panel, plan_.channels_out - slice.first);
     alignas(64) T bias[Product::most * width] = {};
     if (target.bias != nullptr)
@@ -253,7 +298,7 @@ class HostWinograd {
       for (index_t i = 0; i < 4; ++i)
         for (index_t j = 0; j < 4; ++j)
           to[4 * i + j] = direct ? target.y + offset + i * row + j * plan_.channels_out : results + (4 * i + j) * panel;
-      for (int k = 0; k < slice.vectors; ++k) output_vector(m.data() + t * panel, step, bias, k * width, to);
+      for (int k = 0; k < slice.vectors; ++k) output_vector(m + t * panel, step, bias, k * width, to);
       if (direct) continue;
       if (target.z != nullptr) copy_tile(results, panel, tall, wide, used, target.z + offset, row);
       if (target.epilogue.run != nullptr) target.epilogue.run(target.epilogue.f, results, results, 16 * panel);
@@ -273,14 +318,17 @@ class HostWinograd {
   static KOLMO_NOINLINE void output_vector(const T* m, index_t step, const T* bias, index_t k, T* const (&to)[16]) {
     Vector t[6][4];
     m += k;
+    KOLMO_UNROLLED
     for (int j = 0; j < 6; ++j)
       Steps::output(Product::load(m + j * step), Product::load(m + (6 + j) * step), Product::load(m + (12 + j) * step),
                     Product::load(m + (18 + j) * step), Product::load(m + (24 + j) * step),
                     Product::load(m + (30 + j) * step), t[j]);
     const Vector shift = Product::load(bias + k);
+    KOLMO_UNROLLED
     for (int i = 0; i < 4; ++i) {
       Vector y[4];
       Steps::output(t[0][i], t[1][i], t[2][i], t[3][i], t[4][i], t[5][i], y);
+      KOLMO_UNROLLED
       for (int j = 0; j < 4; ++j) Product::store(to[4 * i + j] + k, y[j] + shift);
     }
   }
@@ -318,19 +366,22 @@ class HostWinograd {
   static KOLMO_NOINLINE void gradient_vector(const T* const (&from)[4][4], index_t k, index_t count, T* to,
                                              index_t step) {
     Vector t[4][6];
+    KOLMO_UNROLLED
     for (int j = 0; j < 4; ++j)
       Steps::output_transposed(take<whole>(from[0][j] + k, count), take<whole>(from[1][j] + k, count),
                                take<whole>(from[2][j] + k, count), take<whole>(from[3][j] + k, count), t[j]);
+    KOLMO_UNROLLED
     for (int i = 0; i < 6; ++i) {
       Vector z[6];
       Steps::output_transposed(t[0][i], t[1][i], t[2][i], t[3][i], z);
+      KOLMO_UNROLLED
       for (int j = 0; j < 6; ++j, to += step) Product::store(to, z[j]);
     }
   }
 
-  /// w = G^T sum G for the channels of one slice and row block.
-  void finish_filter(const ChannelSlices::Slice& slice, index_t row_block, const T* sum, index_t size, T* w) const {
-    const index_t panel = slice.vectors * width, begin = row_block * rows_per_block;
+  /// w = G^T sum G for the channels of one slice and rows_per_block channels from `begin` on.
+  void finish_filter(const ChannelSlices::Slice& slice, index_t begin, const T* sum, index_t size, T* w) const {
+    const index_t panel = slice.vectors * width;
     const index_t end = smaller(plan_.channels_in, begin + rows_per_block);
     alignas(64) T lanes[part][9][width];
     for (int v = 0; v < slice.vectors; ++v) {
@@ -349,13 +400,16 @@ class HostWinograd {
 
   static KOLMO_NOINLINE void filter_vector(const T* sum, index_t step, T (&w)[9][width]) {
     Vector t[6][3];
+    KOLMO_UNROLLED
     for (int j = 0; j < 6; ++j)
       Steps::kernel_transposed(Product::load(sum + j * step), Product::load(sum + (6 + j) * step),
                                Product::load(sum + (12 + j) * step), Product::load(sum + (18 + j) * step),
                                Product::load(sum + (24 + j) * step), Product::load(sum + (30 + j) * step), t[j]);
+    KOLMO_UNROLLED
     for (int i = 0; i < 3; ++i) {
       Vector row[3];
       Steps::kernel_transposed(t[0][i], t[1][i], t[2][i], t[3][i], t[4][i], t[5][i], row);
+      KOLMO_UNROLLED
       for (int j = 0; j < 3; ++j) Product::store(w[3 * i + j], row[j]);
     }
   }

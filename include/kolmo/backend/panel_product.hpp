@@ -95,25 +95,30 @@ struct PanelProduct {
     const T* a = call.a + i * row_step;
     const T* b = call.b;
     Vector sum[rows][vectors];
-    for (int r = 0; r < rows; ++r)
-      for (int v = 0; v < vectors; ++v) sum[r][v] = Vector{};
+    KOLMO_UNROLLED
+    for (int r = 0; r < rows; ++r) KOLMO_UNROLLED
+    for (int v = 0; v < vectors; ++v) sum[r][v] = Vector{};
     KOLMO_ROLLED
     for (index_t p = 0; p < depth; ++p) {
       Vector row[vectors];
+      KOLMO_UNROLLED
       for (int v = 0; v < vectors; ++v) row[v] = load(b + v * width);
+      KOLMO_UNROLLED
       for (int r = 0; r < rows; ++r) {
         const T factor = a[r * row_step];
+        KOLMO_UNROLLED
         for (int v = 0; v < vectors; ++v) sum[r][v] += factor * row[v];
       }
       a += depth_step;
       b += vectors * width;
     }
     T* c = call.c + i * call.step;
-    if (call.add)
-      for (int r = 0; r < rows; ++r)
-        for (int v = 0; v < vectors; ++v) sum[r][v] += load(c + r * call.step + v * width);
-    for (int r = 0; r < rows; ++r)
-      for (int v = 0; v < vectors; ++v) store(c + r * call.step + v * width, sum[r][v]);
+    if (call.add) KOLMO_UNROLLED
+    for (int r = 0; r < rows; ++r) KOLMO_UNROLLED
+    for (int v = 0; v < vectors; ++v) sum[r][v] += load(c + r * call.step + v * width);
+    KOLMO_UNROLLED
+    for (int r = 0; r < rows; ++r) KOLMO_UNROLLED
+    for (int v = 0; v < vectors; ++v) store(c + r * call.step + v * width, sum[r][v]);
   }
 };
 
