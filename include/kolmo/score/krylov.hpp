@@ -26,7 +26,7 @@ struct LoadProducts {
   }
 };
 
-struct AddScaled {
+struct AddPerSample {
   KOLMO_HD auto operator()(auto y, auto scale, auto x) const { return y + scale * x; }
 };
 
@@ -190,14 +190,14 @@ KrylovResult<V> conjugate_gradients(const Operator& k, const V& b, const KrylovO
         active[s] = false;
     }
     const V step = per_sample<V>(alpha, rank);
-    u = apply(kolmo::detail::AddScaled{}, u, step, p);
-    r = apply(kolmo::detail::AddScaled{}, r, -step, kp);
+    u = apply(kolmo::detail::AddPerSample{}, u, step, p);
+    r = apply(kolmo::detail::AddPerSample{}, r, -step, kp);
     const std::vector<double> next = sample_dots(r, r);
     for (std::size_t s = 0; s < samples; ++s) {
       if (active[s] && rr[s] > 0) beta[s] = next[s] / rr[s];
       rr[s] = next[s];
     }
-    p = apply(kolmo::detail::AddScaled{}, r, per_sample<V>(beta, rank), p);
+    p = apply(kolmo::detail::AddPerSample{}, r, per_sample<V>(beta, rank), p);
   }
   return {u, iteration, kolmo::detail::krylov_rms(rr, b.size())};
 }
@@ -234,7 +234,7 @@ KrylovResult<V> gmres(const Operator& k, const V& b, const KrylovOptions& option
         column[s].push_back(h[s]);
         h[s] = -h[s];
       }
-      w = apply(kolmo::detail::AddScaled{}, w, per_sample<V>(h, rank), q);
+      w = apply(kolmo::detail::AddPerSample{}, w, per_sample<V>(h, rank), q);
     }
     std::vector<double> next = sample_dots(w, w);
     for (std::size_t s = 0; s < samples; ++s) {
@@ -260,7 +260,7 @@ KrylovResult<V> gmres(const Operator& k, const V& b, const KrylovOptions& option
     std::vector<double> coefficient(samples, 0.0);
     for (std::size_t s = 0; s < samples; ++s)
       if (static_cast<std::size_t>(j) < y[s].size()) coefficient[s] = y[s][static_cast<std::size_t>(j)];
-    u = apply(kolmo::detail::AddScaled{}, u, per_sample<V>(coefficient, rank), basis[static_cast<std::size_t>(j)]);
+    u = apply(kolmo::detail::AddPerSample{}, u, per_sample<V>(coefficient, rank), basis[static_cast<std::size_t>(j)]);
   }
   return {u, iteration, kolmo::detail::krylov_rms(squares, b.size())};
 }
