@@ -217,8 +217,8 @@ inline void avx512_bf16_product(index_t rows, index_t panels, index_t k, const B
 /// C += A B, or C = A B, by one of the forms; see the head of this file. `b_step` is the distance of panels.
 inline void bf16_product(Bf16Kernel kernel, index_t rows, index_t panels, index_t k, const BFloat16* a, index_t a_step,
                          const BFloat16* b, index_t b_step, float* c, index_t c_step, bool from_zero) {
-  // Three panels of B stay in the first-level cache over all rows; tiles keep C in registers for longer.
-  const index_t chunk = kernel == Bf16Kernel::tiles || kernel == Bf16Kernel::emulated_tiles ? 1024 : 256;
+  // Long enough that C is seldom loaded and stored, short enough that B comes from the second-level cache.
+  constexpr index_t chunk = 1024;
   for (index_t p = 0; p < k; p += chunk) {
     const index_t count = smaller(chunk, k - p);
     const bool first = from_zero && p == 0;

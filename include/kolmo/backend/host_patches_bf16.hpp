@@ -12,8 +12,8 @@ namespace kolmo::detail {
 template <>
 class HostPatches<BFloat16> {
   using T = BFloat16;
-  static constexpr index_t chunk = 256;  // points of one product in a kernel's gradient
-  static constexpr index_t group = 6;    // panels of input channels of a task there
+  static constexpr index_t chunk = 1024;  // points of one product in a kernel's gradient
+  static constexpr index_t group = 6;     // panels of input channels of a task there
 
  public:
   /// y = f(conv + bias) at the points of the plan.
