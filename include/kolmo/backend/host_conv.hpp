@@ -54,7 +54,8 @@ class HostConv {
 
   void backward_data(const T* gradient, const T* w, T* x) const {
     const bool fast = std::is_same_v<T, float> && winograd();
-    const bool wrapped = fast && g_.padding == Padding::circular && g_.axis[0].pad <= 1 && g_.axis[1].pad <= 1;
+    const bool wrapped =
+        fast ? g_.padding == Padding::circular && g_.axis[0].pad <= 1 && g_.axis[1].pad <= 1 : periodic();
     const bool fold = g_.padding != Padding::zeros && !wrapped && (g_.axis[0].pad > 0 || g_.axis[1].pad > 0);
     if (!fold) {
       backward(gradient, w, x, fast, false);
@@ -67,6 +68,14 @@ class HostConv {
   }
 
  private:
+  /// Whether the gradient of the field is a periodic convolution as well: every entry of the kernel meets every point
+  /// once.
+  bool periodic() const {
+    for (const ConvAxis& axis : g_.axis)
+      if (axis.stride != 1 || axis.out != axis.in) return false;
+    return g_.padding == Padding::circular;
+  }
+
   /// 3 x 3 of stride one with enough channels and points that the transforms are repaid: half a vector of either side
   /// still gains a factor of two.
   bool winograd() const {
@@ -145,7 +154,9 @@ class HostConv {
     // Points of the field whose distance from the first is the same modulo the stride meet the same kernel entries.
     for (index_t i = 0; i < rows.stride; ++i)
       for (index_t j = 0; j < across.stride; ++j) {
-        const Residue r = residue(rows, i, field[0], border[0]), c = residue(across, j, field[1], border[1]);
+        const bool wrap = !bordered && periodic();
+        const Residue r = residue(rows, i, field[0], border[0], wrap),
+                      c = residue(across, j, field[1], border[1], wrap);
         if (r.table.points == 0 || c.table.points == 0) continue;
         PatchPlan plan{g_.batch, in, out, from, field, r.table, c.table};
         plan.first = {{r.first, c.first}};
@@ -161,13 +172,15 @@ class HostConv {
     ConvTable table;
   };
   /// The points that meet the kernel entries r, r + stride, ...
-  static Residue residue(const ConvAxis& axis, index_t r, index_t points, index_t border) {
+  static Residue residue(const ConvAxis& axis, index_t r, index_t points, index_t border, bool wrap) {
     const index_t s = axis.stride, first = ((r + border - axis.pad) % s + s) % s;
     Residue result{first, ConvTable(first < points ? divide_up(points - first, s) : 0,
                                     r < axis.kernel ? divide_up(axis.kernel - r, s) : 0)};
     for (index_t p = 0; p < result.table.points; ++p)
-      for (index_t u = 0; u < result.table.window; ++u)
-        result.table.at(p, u) = axis.target(first + p * s - border, r + u * s);
+      for (index_t u = 0; u < result.table.window; ++u) {
+        const index_t around = first + p * s + axis.pad - (r + u * s);
+        result.table.at(p, u) = wrap ? (around + axis.out) % axis.out : axis.target(first + p * s - border, r + u * s);
+      }
     return result;
   }
 
