@@ -60,6 +60,64 @@ struct EstimatorAt {
   }
 };
 
+/// An estimator of any type at one state and time.
+template <PlainTensor V>
+class EstimatorPort {
+ public:
+  virtual ~EstimatorPort() = default;
+  /// eps(x)
+  virtual V value() const = 0;
+  /// The same, recorded for pull.
+  virtual const V& record() = 0;
+  /// (d eps / d x)^T v, any number of times after record.
+  virtual V pull(const V& v) = 0;
+  /// (d eps / d x) v
+  virtual V push(const V& v) const = 0;
+};
+
+template <class Eps, PlainTensor V>
+class EstimatorPortOf final : public EstimatorPort<V> {
+ public:
+  EstimatorPortOf(const Eps& eps, const V& x, double t) : at_{eps, t}, x_(x) {}
+
+  V value() const override { return at_(x_); }
+  const V& record() override {
+    if (!recorded_.has_value()) recorded_.emplace(at_, x_);
+    return recorded_->value();
+  }
+  V pull(const V& v) override { return recorded_->pull_and_keep(v); }
+  V push(const V& v) const override { return jvp(at_, x_, v).tangent; }
+
+ private:
+  EstimatorAt<Eps> at_;
+  const V& x_;
+  std::optional<Vjp<V, V>> recorded_;
+};
+
+/// The measured values and where to get the operator at a state.
+template <PlainTensor V>
+class ObservationPort {
+ public:
+  virtual ~ObservationPort() = default;
+  virtual std::unique_ptr<OperatorAt<V>> at(const V& x) const = 0;
+  virtual const V& value() const = 0;
+  virtual const V& deviation() const = 0;
+};
+
+template <class A, PlainTensor V>
+class ObservationPortOf final : public ObservationPort<V> {
+ public:
+  explicit ObservationPortOf(const score::Observation<A, V>& observation) : observation_(observation) {}
+  std::unique_ptr<OperatorAt<V>> at(const V& x) const override {
+    return std::make_unique<LinearisedOperator<A, V>>(observation_.forward, x);
+  }
+  const V& value() const override { return observation_.value; }
+  const V& deviation() const override { return observation_.deviation; }
+
+ private:
+  const score::Observation<A, V>& observation_;
+};
+
 struct SquaredRatio {
   KOLMO_HD auto operator()(auto r, auto s) const { return (r / s) * (r / s); }
 };
@@ -78,20 +136,22 @@ struct GuidanceMemory {
 namespace kolmo::score {
 
 /// One call of a guided estimator, as the methods see it: the estimator at (x, t) and the observation at xhat, each
-/// evaluated once, when first asked for.
-template <class Eps, class A, PlainTensor V>
+/// evaluated once, when first asked for. It does not depend on the types of the two, so that every method is compiled
+/// once for all networks and operators.
+template <PlainTensor V>
 class GuidanceCall {
  public:
   using Tensor = V;
   const double time, mu, sigma, rho;
 
-  GuidanceCall(const Eps& eps, const Observation<A, V>& observation, const GuidanceOptions& options,
-               kolmo::detail::GuidanceMemory<V>& memory, const V& x, double t, double mu_t, double sigma_t)
+  GuidanceCall(kolmo::detail::EstimatorPort<V>& estimator, const kolmo::detail::ObservationPort<V>& observation,
+               const GuidanceOptions& options, kolmo::detail::GuidanceMemory<V>& memory, const V& x, double t,
+               double mu_t, double sigma_t)
       : time(t),
         mu(mu_t),
         sigma(sigma_t),
         rho(sigma_t / mu_t),
-        at_{eps, t},
+        estimator_(estimator),
         observation_(observation),
         options_(options),
         memory_(memory),
@@ -100,23 +160,19 @@ class GuidanceCall {
   GuidanceCall& operator=(const GuidanceCall&) = delete;
 
   const V& x() const { return x_; }
-  const V& deviation() const { return observation_.deviation; }
+  const V& deviation() const { return observation_.deviation(); }
   GuidanceReport& report() { return memory_.report; }
   kolmo::detail::GuidanceMemory<V>& memory() { return memory_; }
   const GuidanceOptions& options() const { return options_; }
 
   /// eps(x, t)
   const V& noise() {
-    if (!noise_.has_value()) noise_ = at_(x_);
+    if (!noise_.has_value()) noise_ = estimator_.value();
     return noise_;
   }
 
   /// Evaluates the estimator so that pull_noise and the products with J^T can be taken.
-  void record() {
-    if (recorded_.has_value()) return;
-    recorded_.emplace(at_, x_);
-    noise_ = recorded_->value();
-  }
+  void record() { noise_ = estimator_.record(); }
 
   /// xhat, the estimate of the clean state.
   const V& clean() {
@@ -127,18 +183,18 @@ class GuidanceCall {
   /// (d eps / d x)^T v
   V pull_noise(const V& v) {
     record();
-    return recorded_->pull_and_keep(v);
+    return estimator_.pull(v);
   }
   /// J^T v
   V pull_clean(const V& v) { return (v - pull_noise(v) * sigma) / mu; }
   /// J v, by a pass of the estimator in forward mode.
-  V push_clean(const V& v) { return (v - jvp(at_, x_, v).tangent * sigma) / mu; }
+  V push_clean(const V& v) { return (v - estimator_.push(v) * sigma) / mu; }
   /// Cov[x | x_t] v = (sigma^2 / mu) J^T v: J is symmetric where eps is a gradient.
   V covariance(const V& v) { return (v - pull_noise(v) * sigma) * (rho * rho); }
 
   /// The observation operator at xhat.
-  kolmo::detail::LinearisedOperator<A, V>& operation() {
-    if (!operation_.has_value()) operation_.emplace(observation_.forward, clean());
+  kolmo::detail::OperatorAt<V>& operation() {
+    if (operation_ == nullptr) operation_ = observation_.at(clean());
     return *operation_;
   }
 
@@ -146,13 +202,13 @@ class GuidanceCall {
   const V& residual() {
     if (residual_.has_value()) return residual_;
     const V& predicted = operation().value();
-    const Shape shape = broadcast(observation_.value.shape(), predicted.shape(), "guided");
+    const Shape shape = broadcast(observation_.value().shape(), predicted.shape(), "guided");
     if (!(shape == predicted.shape()))
       throw ShapeError("guided: the operator maps states " + x_.shape().to_string() + " to " +
                        predicted.shape().to_string() + ", but the measured value has shape " +
-                       observation_.value.shape().to_string() +
+                       observation_.value().shape().to_string() +
                        "; expected the shape of the operator's result, with its batch axis or without");
-    residual_ = observation_.value - predicted;
+    residual_ = observation_.value() - predicted;
     const double n = static_cast<double>(larger<index_t>(1, residual_.size()));
     report().chi_squared =
         static_cast<double>(sum(apply(kolmo::detail::SquaredRatio{}, residual_, deviation())).item()) / n;
@@ -164,13 +220,13 @@ class GuidanceCall {
   index_t observation_count() { return residual().size() / larger<index_t>(1, residual().shape()[0]); }
 
  private:
-  kolmo::detail::EstimatorAt<Eps> at_;
-  const Observation<A, V>& observation_;
+  kolmo::detail::EstimatorPort<V>& estimator_;
+  const kolmo::detail::ObservationPort<V>& observation_;
   const GuidanceOptions& options_;
   kolmo::detail::GuidanceMemory<V>& memory_;
-  V x_, noise_, clean_, residual_;
-  std::optional<Vjp<V, V>> recorded_;
-  std::optional<kolmo::detail::LinearisedOperator<A, V>> operation_;
+  const V& x_;
+  V noise_, clean_, residual_;
+  std::unique_ptr<kolmo::detail::OperatorAt<V>> operation_;
 };
 
 /// A noise estimator of the posterior: call it as (x, t). Copies share their report.
@@ -198,7 +254,9 @@ class Guided {
     GuidanceReport& report = memory_->report;
     report = GuidanceReport{};
     report.time = t;
-    GuidanceCall<Eps, A, V> call(eps_, observation_, options_, *memory_, x, t, mu, sigma);
+    kolmo::detail::EstimatorPortOf<Eps, V> estimator(eps_, x, t);
+    const kolmo::detail::ObservationPortOf<A, V> observation(observation_);
+    GuidanceCall<V> call(estimator, observation, options_, *memory_, x, t, mu, sigma);
     const V likelihood = method_(call);
     report.prior_norm = kolmo::detail::krylov_rms(sample_dots(call.noise(), call.noise()), x.shape()[0]);
     report.likelihood_norm = kolmo::detail::krylov_rms(sample_dots(likelihood, likelihood), x.shape()[0]);

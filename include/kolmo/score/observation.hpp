@@ -78,25 +78,32 @@ Observation<A, V> observe(A forward, V value, double deviation) {
 
 namespace detail {
 
-/// An observation operator at one state: its value there, products with its Jacobian and with the transpose. The
-/// forward pass runs once.
+/// An observation operator at one state, whatever its type: methods are compiled once for all operators.
+template <PlainTensor V>
+class OperatorAt {
+ public:
+  virtual ~OperatorAt() = default;
+  virtual const V& value() const = 0;
+  /// A' dx
+  virtual V push(const V& dx) const = 0;
+  /// A'^T u, any number of times.
+  virtual V pull(const V& u) = 0;
+};
+
+/// The forward pass runs once.
 template <class A, PlainTensor V>
-class LinearisedOperator {
+class LinearisedOperator final : public OperatorAt<V> {
  public:
   LinearisedOperator(const A& forward, const V& x) : forward_(forward), x_(x), recorded_(forward, x) {}
 
-  const V& value() const { return recorded_.value(); }
-
-  /// A' dx
-  V push(const V& dx) const {
+  const V& value() const override { return recorded_.value(); }
+  V push(const V& dx) const override {
     if constexpr (score::LinearOperator<A>)
       return forward_(dx);
     else
       return jvp(forward_, x_, dx).tangent;
   }
-
-  /// A'^T u, any number of times.
-  V pull(const V& u) { return recorded_.pull_and_keep(u); }
+  V pull(const V& u) override { return recorded_.pull_and_keep(u); }
 
  private:
   const A& forward_;
