@@ -114,7 +114,7 @@ class AssignmentSolver {
     const double infinity = std::numeric_limits<double>::infinity();
     std::vector<double> distance(n_, infinity);
     std::vector<std::size_t> reached_from(n_, free_row), scanned;
-    std::vector<char> done(n_, 0);
+    std::vector<unsigned> done(n_, 0u);
     std::size_t row = free_row, end = none;
     double length = 0;
     while (end == none) {
