@@ -24,11 +24,7 @@
 #include <kolmo/io/file.hpp>
 #include <kolmo/io/picture.hpp>
 #include <kolmo/io/progress.hpp>
-#include <kolmo/score/guidance/dps.hpp>
-#include <kolmo/score/guidance/jfps.hpp>
-#include <kolmo/score/guidance/mmps.hpp>
-#include <kolmo/score/guidance/pigdm.hpp>
-#include <kolmo/score/guidance/sda.hpp>
+#include <kolmo/score/guidance/choice.hpp>
 
 #include "gaussian_posteriors.hpp"
 #include "program.hpp"
@@ -121,7 +117,7 @@ std::vector<Method> methods_of(const Arguments& arguments) {
     methods.push_back(drawn_method(family, name, always(guidance), uniform(1, .5), corrected));
   };
   const auto add = [&](Method method) { methods.push_back(std::move(method)); };
-  add(drawn_method(posterior, "MMPS", always(score::MmpsGuidance{}), standard, ours));
+  add(drawn_method(posterior, "default guidance", always(score::default_guidance()), standard, ours));
   add(drawn_method(posterior, "JFPS", covariance, standard, ours));
   add(drawn_method(posterior, "SDA", always(score::SdaGuidance<>{}), uniform(1, .5), corrected));
   scaled(posterior, "gamma scaled", score::Scaling::gamma_only);
@@ -150,9 +146,8 @@ Row judge(const Arguments& arguments, const std::string& series, const score::Pe
     row.result = method.exact(problem);
     return row;
   }
-  // Long rings need fewer samples: their many modes average.
-  const index_t wanted =
-      kolmo::smaller(kolmo::larger(arguments.samples * 1024 / problem.points, index_t{32}), 16 * arguments.samples);
+  // Long rings need fewer samples: their many modes average. Short ones need more.
+  const index_t wanted = kolmo::larger(arguments.samples * 1024 / problem.points, index_t{32});
   const index_t members = arguments.members, observations = kolmo::larger(index_t{2}, wanted / members);
   const auto keys = kolmo::split<3>(
       fold_in(kolmo::Key{arguments.seed}, static_cast<std::uint64_t>(problem.points * 4099 + problem.every)));
@@ -199,8 +194,9 @@ io::Figure figure_of(const std::vector<Row>& rows, const std::vector<Method>& me
       panel.x.label = std::string("N, ") + described[line % 2];
       if (column == 0) panel.y.label = spread ? "spread / exact spread" : "bias / exact spread";
       panel.x.log = panel.y.log = true;
-      panel.y.range(spread ? .1 : 1e-3, 30);
-      panel.legend = line == 3 ? io::LegendPlace::automatic : io::LegendPlace::none;
+      // Room for the legend above the first row.
+      panel.y.range(spread ? .1 : 1e-3, line == 0 ? 1e4 : 30);
+      panel.legend = line == 0 ? io::LegendPlace::top_left : io::LegendPlace::none;
       if (spread) {
         panel.horizontal_line(0.97);
         panel.horizontal_line(1.03);
