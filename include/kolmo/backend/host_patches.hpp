@@ -20,9 +20,10 @@ struct PatchPlan {
   index_t window() const { return rows.window * columns.window; }
 };
 
-template <class T>
+/// The size of a vector keeps code for different machines apart in one program.
+template <class T, int bytes = gemm_vector_bytes>
 class HostPatches {
-  using Product = PanelProduct<T>;
+  using Product = PanelProduct<T, bytes>;
   static constexpr index_t width = Product::width;
   static constexpr index_t rows_per_block = 96;  // of the kernel's gradient, times the vectors of a slice in a task
   static constexpr index_t points_per_block = 64;

@@ -11,8 +11,7 @@
 // channels on, and its root mean square 1e-6 to 7e-6 of the results': some ten times that of the definition.
 
 #include <kolmo/backend/conv_tables.hpp>
-#include <kolmo/backend/panel_product.hpp>
-#include <kolmo/backend/winograd_steps.hpp>
+#include <kolmo/backend/winograd_tiles.hpp>
 
 namespace kolmo::detail {
 
@@ -25,11 +24,11 @@ struct WinogradPlan {
   index_t tiles() const { return batch * rows.points * columns.points; }
 };
 
-template <class T>
+/// The size of a vector keeps code for different machines apart in one program.
+template <class T, int bytes = gemm_vector_bytes>
 class HostWinograd {
-  using Product = PanelProduct<T>;
-  using Vector = typename Product::Vector;
-  using Steps = WinogradSteps<Vector>;
+  using Product = PanelProduct<T, bytes>;
+  using Tiles = WinogradTiles<T, bytes>;
   static constexpr index_t width = Product::width;
   static constexpr index_t group = 32;           // tiles of a product: they stay in the second-level cache
   static constexpr index_t part = 8;             // tiles or channels of one task of a transform
@@ -174,41 +173,10 @@ class HostWinograd {
                              : x + ((at.b * plan_.in[0] + row[i]) * plan_.in[1] + column[j]) * channels;
         T* const to = v + t * lead_;
         index_t c = 0;
-        for (; c + width <= channels; c += width) input_vector<true>(from, c, width, to, step);
-        if (c < channels) input_vector<false>(from, c, channels - c, to, step);
+        for (; c + width <= channels; c += width) Tiles::template input<true>(from, c, width, to, step);
+        if (c < channels) Tiles::template input<false>(from, c, channels - c, to, step);
       }
     });
-  }
-
-  template <bool whole>
-  static KOLMO_INLINE Vector take(const T* from, index_t count) {
-    if constexpr (whole)
-      return Product::load(from);
-    else
-      return Product::load(from, count);
-  }
-
-  template <bool whole>
-  static KOLMO_NOINLINE void input_vector(const T* const (&from)[6][6], index_t c, index_t count, T* to, index_t step) {
-    input_part<whole, 0>(from, c, count, to, step);
-    input_part<whole, 1>(from, c, count, to, step);
-  }
-  template <bool whole, int half>
-  static KOLMO_INLINE void input_part(const T* const (&from)[6][6], index_t c, index_t count, T* to, index_t step) {
-    Vector t[6][3];
-    KOLMO_UNROLLED
-    for (int j = 0; j < 6; ++j)
-      Steps::template input_half<half>(take<whole>(from[0][j] + c, count), take<whole>(from[1][j] + c, count),
-                                       take<whole>(from[2][j] + c, count), take<whole>(from[3][j] + c, count),
-                                       take<whole>(from[4][j] + c, count), take<whole>(from[5][j] + c, count), t[j]);
-    T* target = to + half * 18 * step + c;
-    KOLMO_UNROLLED
-    for (int r = 0; r < 3; ++r) {
-      Vector v[6];
-      Steps::input(t[0][r], t[1][r], t[2][r], t[3][r], t[4][r], t[5][r], v);
-      KOLMO_UNROLLED
-      for (int j = 0; j < 6; ++j, target += step) Product::store(target, v[j]);
-    }
   }
 
   /// u [slices][36, in, vectors of the slice] = G w G^T
@@ -235,22 +203,8 @@ class HostWinograd {
             const T factor = k < lanes_used ? T(1) : T(0);
             for (int e = 0; e < 9; ++e) lanes[i][e][k] = factor * from[kernel.reversed ? 8 - e : e];
           }
-        for (index_t i = 0; i < count; ++i) kernel_vector(lanes[i], u + (c + i) * panel + v * width, step);
+        for (index_t i = 0; i < count; ++i) Tiles::kernel(lanes[i], u + (c + i) * panel + v * width, step);
       }
-    }
-  }
-
-  static KOLMO_NOINLINE void kernel_vector(const T (&w)[9][width], T* to, index_t step) {
-    Vector t[3][6];
-    KOLMO_UNROLLED
-    for (int j = 0; j < 3; ++j)
-      Steps::kernel(Product::load(w[j]), Product::load(w[3 + j]), Product::load(w[6 + j]), t[j]);
-    KOLMO_UNROLLED
-    for (int i = 0; i < 6; ++i) {
-      Vector u[6];
-      Steps::kernel(t[0][i], t[1][i], t[2][i], u);
-      KOLMO_UNROLLED
-      for (int j = 0; j < 6; ++j, to += step) Product::store(to, u[j]);
     }
   }
 
@@ -298,7 +252,7 @@ class HostWinograd {
       for (index_t i = 0; i < 4; ++i)
         for (index_t j = 0; j < 4; ++j)
           to[4 * i + j] = direct ? target.y + offset + i * row + j * plan_.channels_out : results + (4 * i + j) * panel;
-      for (int k = 0; k < slice.vectors; ++k) output_vector(m + t * panel, step, bias, k * width, to);
+      for (int k = 0; k < slice.vectors; ++k) Tiles::output(m + t * panel, step, bias, k * width, to);
       if (direct) continue;
       if (target.z != nullptr) copy_tile(results, panel, tall, wide, used, target.z + offset, row);
       if (target.epilogue.run != nullptr) target.epilogue.run(target.epilogue.f, results, results, 16 * panel);
@@ -313,24 +267,6 @@ class HostWinograd {
         const T* const source = results + (4 * i + j) * panel;
         for (index_t k = 0; k < used; ++k) target[k] = source[k];
       }
-  }
-
-  static KOLMO_NOINLINE void output_vector(const T* m, index_t step, const T* bias, index_t k, T* const (&to)[16]) {
-    Vector t[6][4];
-    m += k;
-    KOLMO_UNROLLED
-    for (int j = 0; j < 6; ++j)
-      Steps::output(Product::load(m + j * step), Product::load(m + (6 + j) * step), Product::load(m + (12 + j) * step),
-                    Product::load(m + (18 + j) * step), Product::load(m + (24 + j) * step),
-                    Product::load(m + (30 + j) * step), t[j]);
-    const Vector shift = Product::load(bias + k);
-    KOLMO_UNROLLED
-    for (int i = 0; i < 4; ++i) {
-      Vector y[4];
-      Steps::output(t[0][i], t[1][i], t[2][i], t[3][i], t[4][i], t[5][i], y);
-      KOLMO_UNROLLED
-      for (int j = 0; j < 4; ++j) Product::store(to[4 * i + j] + k, y[j] + shift);
-    }
   }
 
   /// z [slices][36, count, vectors of the slice] = A g A^T
@@ -353,30 +289,13 @@ class HostWinograd {
           for (int v = 0; v < slice.vectors; ++v) {
             const index_t k = slice.first + v * width;
             if (k + width <= channels)
-              gradient_vector<true>(from, k, width, to + v * width, panel_plane(count, slice.vectors));
+              Tiles::template gradient<true>(from, k, width, to + v * width, panel_plane(count, slice.vectors));
             else
-              gradient_vector<false>(from, k, channels - k, to + v * width, panel_plane(count, slice.vectors));
+              Tiles::template gradient<false>(from, k, channels - k, to + v * width, panel_plane(count, slice.vectors));
           }
         }
       }
     });
-  }
-
-  template <bool whole>
-  static KOLMO_NOINLINE void gradient_vector(const T* const (&from)[4][4], index_t k, index_t count, T* to,
-                                             index_t step) {
-    Vector t[4][6];
-    KOLMO_UNROLLED
-    for (int j = 0; j < 4; ++j)
-      Steps::output_transposed(take<whole>(from[0][j] + k, count), take<whole>(from[1][j] + k, count),
-                               take<whole>(from[2][j] + k, count), take<whole>(from[3][j] + k, count), t[j]);
-    KOLMO_UNROLLED
-    for (int i = 0; i < 6; ++i) {
-      Vector z[6];
-      Steps::output_transposed(t[0][i], t[1][i], t[2][i], t[3][i], z);
-      KOLMO_UNROLLED
-      for (int j = 0; j < 6; ++j, to += step) Product::store(to, z[j]);
-    }
   }
 
   /// w = G^T sum G for the channels of one slice and rows_per_block channels from `begin` on.
@@ -388,29 +307,13 @@ class HostWinograd {
       const index_t out = slice.first + v * width, used = smaller(width, plan_.channels_out - out);
       for (index_t c = begin; c < end; c += part) {
         const index_t count = smaller(part, end - c);
-        for (index_t i = 0; i < count; ++i) filter_vector(sum + (c - begin + i) * panel + v * width, size, lanes[i]);
+        for (index_t i = 0; i < count; ++i) Tiles::filter(sum + (c - begin + i) * panel + v * width, size, lanes[i]);
         for (index_t k = 0; k < used; ++k)
           for (index_t i = 0; i < count; ++i) {
             T* const to = w + ((out + k) * plan_.channels_in + c + i) * 9;
             for (int e = 0; e < 9; ++e) to[e] = lanes[i][e][k];
           }
       }
-    }
-  }
-
-  static KOLMO_NOINLINE void filter_vector(const T* sum, index_t step, T (&w)[9][width]) {
-    Vector t[6][3];
-    KOLMO_UNROLLED
-    for (int j = 0; j < 6; ++j)
-      Steps::kernel_transposed(Product::load(sum + j * step), Product::load(sum + (6 + j) * step),
-                               Product::load(sum + (12 + j) * step), Product::load(sum + (18 + j) * step),
-                               Product::load(sum + (24 + j) * step), Product::load(sum + (30 + j) * step), t[j]);
-    KOLMO_UNROLLED
-    for (int i = 0; i < 3; ++i) {
-      Vector row[3];
-      Steps::kernel_transposed(t[0][i], t[1][i], t[2][i], t[3][i], t[4][i], t[5][i], row);
-      KOLMO_UNROLLED
-      for (int j = 0; j < 3; ++j) Product::store(w[3 * i + j], row[j]);
     }
   }
 
