@@ -26,10 +26,16 @@ class HostPool {
       auto& list = pool->lists_[static_cast<std::size_t>(size.index)];
       if (list.capacity() == 0) list.reserve(blocks_per_class);  // deallocate must not allocate
       if (!list.empty()) {
-        void* block = list.back();
-        list.pop_back();
         pool->cached_ -= size.bytes;
-        return block;
+        return take(list);
+      }
+      // Rather than more memory, a large block that is up to a quarter larger than needed; it stays in the class that
+      // it served last.
+      for (int i = 1; i < 4 && size.index >= small_count && size.index + i < class_count; ++i) {
+        auto& next = pool->lists_[static_cast<std::size_t>(size.index + i)];
+        if (next.empty()) continue;
+        pool->cached_ -= large_bytes(size.index + i);
+        return take(next);
       }
     }
     void* block = std::aligned_alloc(host_alignment, size.bytes);
@@ -69,8 +75,10 @@ class HostPool {
     int index;
     std::size_t bytes;
   };
-  // Four classes per power of two waste at most a quarter of a block.
-  static constexpr int class_count = 4 * 40;
+  // Four classes per power of two waste at most a quarter of a block; from 1 MiB on sixteen, a sixteenth.
+  static constexpr int large_exponent = 20;
+  static constexpr int small_count = 4 * (large_exponent - 8) + 1;
+  static constexpr int class_count = small_count + 16 * 28;
   static constexpr std::size_t blocks_per_class = 256;
   static constexpr std::size_t cache_limit = std::size_t{512} << 20;
 
@@ -78,11 +86,23 @@ class HostPool {
     constexpr std::size_t smallest = 256;
     if (bytes <= smallest) return {0, smallest};
     const int exponent = static_cast<int>(std::bit_width(bytes - 1)) - 1;
-    const std::size_t quarter = std::size_t{1} << (exponent - 2);
-    const std::size_t steps = (bytes + quarter - 1) / quarter;  // 5 ... 8 quarters of 2^exponent
-    const int index = 4 * (exponent - 8) + static_cast<int>(steps) - 4;
+    const bool large = exponent >= large_exponent;
+    const std::size_t unit = std::size_t{1} << (exponent - (large ? 4 : 2));
+    const std::size_t steps = (bytes + unit - 1) / unit;  // 5 ... 8 quarters or 17 ... 32 sixteenths of 2^exponent
+    const int index = large ? small_count + 16 * (exponent - large_exponent) + static_cast<int>(steps) - 17
+                            : 4 * (exponent - 8) + static_cast<int>(steps) - 4;
     if (index >= class_count) throw OutOfMemory("a block of " + std::to_string(bytes) + " bytes exceeds the address space");
-    return {index, steps * quarter};
+    return {index, steps * unit};
+  }
+
+  static std::size_t large_bytes(int index) {
+    const int rest = index - small_count, steps = 17 + rest % 16;
+    return static_cast<std::size_t>(steps) << (large_exponent + rest / 16 - 4);
+  }
+  static void* take(std::vector<void*>& list) {
+    void* block = list.back();
+    list.pop_back();
+    return block;
   }
 
   // Tensors of static storage duration may outlive the thread's pool; they then free directly.

@@ -166,48 +166,63 @@ struct SumBlocksKernel {
   }
 };
 
+/// The norm of images [first, first + grid.images) of x and their rows of the modulation (null: none; shared: one row
+/// for all), for whose results memory is given; statistics may be null.
+template <class B, class T, class F>
+void channel_norm_into(const F& f, const ChannelNormGrid& grid, const T* x, const T* modulation, bool shared,
+                       double epsilon, T* y, T* statistics) {
+  for_each_item<B>(grid.items(), ChannelNormKernel<T, F>{f, grid, x, modulation, shared ? 0 : grid.channels, y,
+                                                         statistics, static_cast<T>(epsilon)});
+}
+
+/// Gradients of the same: of x, plus `residual` unless it is null, and of the modulation unless that is null; `targets`
+/// rows of it, one or one for each image.
+template <class V, class F, class T = typename V::Scalar>
+void channel_norm_pull_into(const F& f, const ChannelNormGrid& grid, const T* x, const T* modulation, bool shared,
+                            const T* statistics, const T* gradient, const T* residual, T* gradient_x,
+                            T* gradient_modulation) {
+  using B = typename V::Backend;
+  V partial;
+  if (gradient_modulation) partial = V::uninitialized(Shape{grid.items(), grid.channels});
+  for_each_item<B>(grid.items(), ChannelNormPullKernel<T, F>{f, grid, x, modulation, shared ? 0 : grid.channels,
+                                                             statistics, gradient, residual, gradient_x,
+                                                             gradient_modulation ? partial.mutable_data() : nullptr});
+  if (!gradient_modulation) return;
+  const index_t targets = shared ? 1 : grid.images;
+  for_each_item<B>(targets, SumBlocksKernel<T>{partial.data(), gradient_modulation,
+                                               targets == 0 ? 0 : grid.items() / targets, grid.channels});
+}
+
+inline ChannelNormGrid channel_norm_grid(const Shape& x) {
+  const index_t channels = x[-1], images = x.rank() > 1 ? x[0] : 1;
+  return {images, images == 0 ? 0 : x.size() / images / channels, channels};
+}
+
 /// Values of the norm; `statistics` is filled when it has memory. `modulation` may be a default tensor.
 template <class F, PlainTensor V>
-V channel_norm_values(const F& f, const V& x, const V& modulation, double epsilon,
-                      std::type_identity_t<ComputeTensor<V>>* statistics) {
+V channel_norm_values(const F& f, const V& x, const V& modulation, double epsilon, V* statistics) {
   using T = typename V::Scalar;
-  const index_t channels = x.shape()[-1], images = x.rank() > 1 ? x.shape()[0] : 1;
-  const ChannelNormGrid grid(images, images == 0 ? 0 : x.size() / images / channels, channels);
+  const ChannelNormGrid grid = channel_norm_grid(x.shape());
+  const bool modulated = modulation.has_value();
   V y = V::uninitialized(x.shape());
-  const bool shared = modulation.has_value() && modulation.size() == channels;
-  for_each_item<typename V::Backend>(
-      grid.items(),
-      ChannelNormKernel<T, F>{f, grid, x.data(), modulation.has_value() ? modulation.data() : nullptr,
-                              shared ? 0 : channels, y.mutable_data(),
-                              statistics ? statistics->mutable_data() : nullptr, static_cast<ComputeOf<T>>(epsilon)});
+  channel_norm_into<typename V::Backend, T>(f, grid, x.data(), modulated ? modulation.data() : nullptr,
+                                            modulated && modulation.size() == grid.channels, epsilon, y.mutable_data(),
+                                            statistics ? statistics->mutable_data() : nullptr);
   return y;
 }
 
 /// Gradients with respect to x (plus `residual` where it has values) and to the modulation, of the modulation's shape.
 template <class F, PlainTensor V>
-std::tuple<V, V> channel_norm_gradients(const F& f, const V& x, const V& modulation, const ComputeTensor<V>& statistics,
+std::tuple<V, V> channel_norm_gradients(const F& f, const V& x, const V& modulation, const V& statistics,
                                         const V& gradient, const V& residual, bool want_modulation) {
-  using T = typename V::Scalar;
-  using B = typename V::Backend;
-  const index_t channels = x.shape()[-1], images = x.rank() > 1 ? x.shape()[0] : 1;
-  const ChannelNormGrid grid(images, images == 0 ? 0 : x.size() / images / channels, channels);
-  const bool modulated = modulation.has_value(), shared = modulated && modulation.size() == channels;
-  V gradient_x = V::uninitialized(x.shape());
-  ComputeTensor<V> partial;
-  if (want_modulation) partial = ComputeTensor<V>::uninitialized(Shape{grid.items(), channels});
-  for_each_item<B>(
-      grid.items(),
-      ChannelNormPullKernel<T, F>{f, grid, x.data(), modulated ? modulation.data() : nullptr, shared ? 0 : channels,
-                                  statistics.data(), gradient.data(), residual.has_value() ? residual.data() : nullptr,
-                                  gradient_x.mutable_data(), want_modulation ? partial.mutable_data() : nullptr});
-  V gradient_modulation;
-  if (want_modulation) {
-    auto sums = ComputeTensor<V>::uninitialized(modulation.shape());
-    const index_t targets = shared ? 1 : images;
-    for_each_item<B>(targets, SumBlocksKernel<ComputeOf<T>>{partial.data(), sums.mutable_data(),
-                                                            targets == 0 ? 0 : grid.items() / targets, channels});
-    gradient_modulation = CastTo<T>{}(sums);
-  }
+  const ChannelNormGrid grid = channel_norm_grid(x.shape());
+  const bool modulated = modulation.has_value();
+  V gradient_x = V::uninitialized(x.shape()), gradient_modulation;
+  if (want_modulation) gradient_modulation = V::uninitialized(modulation.shape());
+  channel_norm_pull_into<V>(f, grid, x.data(), modulated ? modulation.data() : nullptr,
+                            modulated && modulation.size() == grid.channels, statistics.data(), gradient.data(),
+                            residual.has_value() ? residual.data() : nullptr, gradient_x.mutable_data(),
+                            want_modulation ? gradient_modulation.mutable_data() : nullptr);
   return {gradient_x, gradient_modulation};
 }
 

@@ -9,7 +9,7 @@
 // field to add. Cutting makes any grid possible, 199 x 399 as well.
 
 #include <kolmo/nn/unet_block.hpp>
-#include <kolmo/ops/upsample.hpp>
+#include <kolmo/nn/unet_tail.hpp>
 
 namespace kolmo::nn {
 
@@ -180,14 +180,12 @@ struct UNet {
     return conv2d(x, ModulatedBlock<V>::kernel_2d(conv.weight), conv.bias, options);
   }
 
-  /// Standardised, repeated, and cut to the extents of `size`.
-  template <TensorLike X>
-  static auto enlarged(const X& x, const Conv<V>& head, const Shape& size) {
-    const index_t across = head.stride.back(), down = head.axes() == 1 ? 1 : head.stride[0];
-    auto y = upsample_nearest(channel_norm(x), {{down, across}});
-    for (int axis : {1, 2})
-      if (y.shape()[axis] > size[axis]) y = slice(y, axis, 0, size[axis]);
-    return y;
+  /// The way up to the level of `skip`.
+  template <TensorLike X, TensorLike S>
+  static auto ascend(const UNetLevel<V>& level, const X& x, const S& skip) {
+    const index_t across = level.head.stride.back(), down = level.head.axes() == 1 ? 1 : level.head.stride[0];
+    return unet_tail(x, ModulatedBlock<V>::kernel_2d(level.tail.weight), level.tail.bias, skip, {{down, across}},
+                     level.tail.padding);
   }
 
   template <TensorLike X, TensorLike E>
@@ -205,7 +203,7 @@ struct UNet {
     for (std::size_t l = depth; l-- > 0;) {
       for (const auto& block : levels[l].ascent) x = block(x, e, activation, again);
       if (l == 0) break;
-      x = convolve(levels[l].tail, enlarged(x, levels[l].head, kept.back().shape())) + kept.back();
+      x = ascend(levels[l], x, kept.back());
       kept.pop_back();
     }
     return convolve(levels[0].tail, x);

@@ -10,98 +10,71 @@
 #include <kolmo/nn/activation_kind.hpp>
 #include <kolmo/nn/channel_norm.hpp>
 #include <kolmo/nn/conv_layers.hpp>
+#include <kolmo/nn/host_block.hpp>
 
 namespace kolmo {
 
 namespace detail {
 
-/// g <- g f'(z), and f(z) where there is memory for it.
-template <class T, class F>
-struct ActivationPullKernel {
-  F f;
-  const T* z;
-  T* gradient;
-  T* activated;  // null: not wanted
-  KOLMO_HD void operator()(index_t i) const {
-    using C = ComputeOf<T>;
-    using D = Dual<C, 1>;
-    const D y = f(D(z[i], {{C(1)}}));
-    gradient[i] = T(gradient[i] * y.d[0]);
-    if (activated) activated[i] = T(y.v);
-  }
-};
-
-template <class F>
+/// The block on plain tensors: its value, and its gradients from what it kept.
+template <class F, PlainTensor V>
 struct BlockFunction {
   F f;
   ConvGeometry g;
   double epsilon = 1e-5;
   bool checkpoint = false;
+  BlockTensors<V> in{};
 
-  template <PlainTensor V>
-  struct Kept {
-    ComputeTensor<V> statistics;
-    V z;
-  };
-
-  template <PlainTensor V>
-  V values(const V& x, const V& m, const V& w1, const V& b1, const V& w2, const V& b2, Kept<V>* kept) const {
-    if (kept) kept->statistics = ComputeTensor<V>::uninitialized(Shape{x.size() / x.shape()[-1], 2});
-    V h = channel_norm_values(fn::Identity{}, x, m, epsilon, kept ? &kept->statistics : nullptr);
-    ConvValue<V> inner = conv_value(g, f, h, w1, b1, kept != nullptr && !checkpoint);
-    if (kept) kept->z = inner.z;
-    h = V();
-    V y = conv_value(g, fn::Identity{}, inner.y, w2, b2, false).y;
-    apply_in_place(fn::Add{}, y, x);
-    return y;
+  V values(BlockKept<V>* kept) const {
+    if (kept) kept->statistics = V::uninitialized(Shape{in.x.size() / in.x.shape()[-1], 2});
+    if constexpr (HostConvolved<V>) {
+      if (kept && !checkpoint) kept->z = V::uninitialized(in.x.shape());
+      return HostBlock<V, F>(g, f, epsilon, in).forward(kept);
+    } else {
+      V h = norm(kept ? &kept->statistics : nullptr);
+      ConvValue<V> inner = conv_value(g, f, h, in.w1, in.b1, kept != nullptr && !checkpoint);
+      if (kept) kept->z = inner.z;
+      h = V();
+      V y = conv_value(g, fn::Identity{}, inner.y, in.w2, in.b2, false).y;
+      apply_in_place(fn::Add{}, y, in.x);
+      return y;
+    }
   }
+
+  auto gradients(const V& gradient, const BlockKept<V>& kept, const Wanted<6>& wanted) const {
+    using T = typename V::Scalar;
+    if constexpr (HostConvolved<V>) {
+      return HostBlock<V, F>(g, f, epsilon, in).backward(gradient, kept, wanted);
+    } else {
+      V z = kept.z, activated, normal, gx, gm, gw1, gb1, gw2, gb2;
+      if (!z.has_value() || wanted[2]) normal = norm(nullptr);
+      if (!z.has_value()) z = conv_value(g, fn::Identity{}, normal, in.w1, in.b1, false).y;
+      V inner = ConvBackwardData{g}(gradient, in.w2);
+      if (wanted[4]) activated = V::uninitialized(z.shape());
+      V::Backend::for_each(z.size(), ActivationPullKernel<T, F>{f, z.data(), inner.mutable_data(),
+                                                                wanted[4] ? activated.mutable_data() : nullptr});
+      if (wanted[5]) gb2 = sum_to(gradient, Shape{g.channels_out});
+      if (wanted[4]) gw2 = ConvBackwardFilter{g}(activated, gradient);
+      if (wanted[3]) gb1 = sum_to(inner, Shape{g.channels_out});
+      if (wanted[2]) gw1 = ConvBackwardFilter{g}(normal, inner);
+      if (wanted[0] || wanted[1])
+        std::tie(gx, gm) = channel_norm_gradients(fn::Identity{}, in.x, in.m, kept.statistics,
+                                                  ConvBackwardData{g}(inner, in.w1), gradient, wanted[1]);
+      return std::make_tuple(gx, gm, gw1, gb1, gw2, gb2);
+    }
+  }
+
+ private:
+  V norm(V* statistics) const { return channel_norm_values(fn::Identity{}, in.x, in.m, epsilon, statistics); }
 };
 
 template <class F, PlainTensor V>
 struct BlockPullBack {
-  BlockFunction<F> function;
-  V x, m, w1, b1, w2;
-  typename BlockFunction<F>::template Kept<V> kept;
+  BlockFunction<F, V> function;
+  BlockKept<V> kept;
 
-  auto operator()(const V& cotangent, const Wanted<6>& wanted) const {
-    using T = typename V::Scalar;
-    const ConvGeometry& g = function.g;
-    const V gradient = cotangent.contiguous();
-    const bool before = wanted[0] || wanted[1];  // what lies before the first convolution
-    V gradient_w1, gradient_b1, gradient_w2, gradient_b2;
-    if (wanted[5]) gradient_b2 = sum_to(gradient, Shape{g.channels_out});
-    V normal;
-    const auto norm = [&] {
-      // The statistics are computed again rather than read: the same pass needs them in registers anyway.
-      return channel_norm_values(fn::Identity{}, x, m, function.epsilon, nullptr);
-    };
-    V z = kept.z;
-    if (!z.has_value()) {
-      normal = norm();
-      z = conv_value(g, fn::Identity{}, normal, w1, b1, false).y;
-    }
-    V inner = ConvBackwardData{g}(gradient, w2);
-    {
-      V activated;
-      if (wanted[4]) activated = V::uninitialized(z.shape());
-      V::Backend::for_each(z.size(), ActivationPullKernel<T, F>{function.f, z.data(), inner.mutable_data(),
-                                                                wanted[4] ? activated.mutable_data() : nullptr});
-      z = V();
-      if (wanted[4]) gradient_w2 = ConvBackwardFilter{g}(activated, gradient);
-    }
-    if (wanted[3]) gradient_b1 = sum_to(inner, Shape{g.channels_out});
-    if (wanted[2]) {
-      if (!normal.has_value()) normal = norm();
-      gradient_w1 = ConvBackwardFilter{g}(normal, inner);
-    }
-    normal = V();
-    V gradient_x, gradient_m;
-    if (before) {
-      inner = ConvBackwardData{g}(inner, w1);
-      std::tie(gradient_x, gradient_m) =
-          channel_norm_gradients(fn::Identity{}, x, m, kept.statistics, inner, gradient, wanted[1]);
-    }
-    return std::make_tuple(gradient_x, gradient_m, gradient_w1, gradient_b1, gradient_w2, gradient_b2);
+  auto operator()(const V& gradient, const Wanted<6>& wanted) const {
+    return function.gradients(gradient.contiguous(), kept, wanted);
   }
 };
 
@@ -171,17 +144,19 @@ struct ModulatedBlock {
     const auto g = kolmo::detail::conv_geometry("ModulatedBlock", x.shape(), w1.shape(), options);
     if constexpr (PlainTensor<ValueOf<X>> && PlainTensor<ValueOf<M>> && PlainTensor<ValueOf<W>>) {
       using Plain = ValueOf<X>;
-      using Function = kolmo::detail::BlockFunction<F>;
+      using Function = kolmo::detail::BlockFunction<F, Plain>;
       constexpr bool recorded = VarLike<X> || VarLike<M> || VarLike<W>;
-      const Function function{f, g, 1e-5, checkpoint};
-      typename Function::template Kept<Plain> kept;
-      const Plain field = value(x).contiguous(), shift = value(m).contiguous();
-      Plain y = function.values(field, shift, value(w1), value(first.bias), value(w2), value(second.bias),
-                                recorded ? &kept : nullptr);
-      return record(
-          std::move(y),
-          kolmo::detail::BlockPullBack<F, Plain>{function, field, shift, value(w1), value(first.bias), value(w2), kept},
-          x, m, w1, first.bias, w2, second.bias);
+      const Function function{
+          f,
+          g,
+          1e-5,
+          checkpoint,
+          {value(x).contiguous(), value(m).contiguous(), value(w1).contiguous(), value(first.bias).contiguous(),
+           value(w2).contiguous(), value(second.bias).contiguous()}};
+      kolmo::detail::BlockKept<Plain> kept;
+      Plain y = function.values(recorded ? &kept : nullptr);
+      return record(std::move(y), kolmo::detail::BlockPullBack<F, Plain>{function, kept}, x, m, w1, first.bias, w2,
+                    second.bias);
     } else {
       return x + conv2d(conv2d(channel_norm(x, m), w1, first.bias, options, f), w2, second.bias, options);
     }
