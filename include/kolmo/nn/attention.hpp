@@ -15,8 +15,8 @@
 
 namespace kolmo::nn {
 
-/// How much every position attends to every other: q [..., n, d] and k [..., m, d] to weights [..., n, m] whose rows
-/// sum to one. Throws ShapeError when they do not fit.
+/// How much every position attends to every other: q [..., n, d] and k [..., m, d] to weights [..., n, m] whose rows sum
+/// to one. Throws ShapeError when they do not fit.
 template <TensorLike Q, TensorLike K>
 auto attention_weights(const Q& q, const K& k) {
   if (q.rank() < 2 || k.rank() < 2)

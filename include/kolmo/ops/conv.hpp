@@ -12,6 +12,12 @@
 #include <kolmo/ops/conv_kernels.hpp>
 #include <kolmo/ops/views.hpp>
 
+// A loop that does not vectorise is slower, not wrong.
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
 namespace kolmo {
 
 /// How a kernel moves over a field. A 1-D convolution takes the first entries.
@@ -347,3 +353,7 @@ inline index_t conv_flops(const Shape& x, const Shape& weight, const ConvOptions
 }
 
 }  // namespace kolmo
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
