@@ -1,6 +1,6 @@
 #pragma once
-// What the training programs share: the options of the training loop, the folder of a run that can be resumed, the log
-// with its diagnostics, and the picture of it.
+// What the programs that train mixture fitters share: the options of the training loop, the log with its diagnostics,
+// and the picture of it.
 
 #include <algorithm>
 #include <cstdio>
@@ -14,7 +14,6 @@
 #include <CLI/CLI.hpp>
 
 #include <kolmo/gmm/lamf_train.hpp>
-#include <kolmo/io/lock.hpp>
 #include <kolmo/io/picture.hpp>
 #include <kolmo/io/tree.hpp>
 #include <kolmo/optim/adam.hpp>
@@ -22,7 +21,7 @@
 #include <kolmo/optim/schedules.hpp>
 #include <kolmo/optim/train.hpp>
 
-#include "program.hpp"
+#include "training_run.hpp"
 
 namespace training {
 
@@ -31,17 +30,12 @@ using V = Tensor<float, Cpu>;
 
 enum class Scheduler { cosine, step, plateau, none };
 
-struct Settings {
+struct Settings : RunPaths {
   index_t train = 150000;
   index_t valid = 15000;
   index_t epochs = 33;
   std::uint64_t seed = 42;
   gmm::TrainingLaw law = gmm::TrainingLaw::broad;
-  std::string output;
-  std::string log;
-  std::string picture;
-  bool resume = false;
-  bool restart = false;
   bool quiet = false;
   int threads = 0;
   index_t checkpoint_every = 500;
@@ -69,33 +63,6 @@ const std::map<std::string, Scheduler> schedulers{{"cosine", Scheduler::cosine},
                                                   {"none", Scheduler::none}};
 const std::map<std::string, optim::ScheduleUnit> units{{"epoch", optim::ScheduleUnit::epoch},
                                                        {"step", optim::ScheduleUnit::step}};
-
-template <class X>
-std::string name_of(const std::map<std::string, X>& names, X value) {
-  for (const auto& [name, x] : names)
-    if (x == value) return name;
-  return "?";
-}
-
-/// An option whose values have names.
-template <class X>
-CLI::Option* add_choice(CLI::App* app, const std::string& option, X& value, const std::map<std::string, X>& names,
-                        const std::string& text) {
-  return app->add_option(option, value, text)
-      ->transform(CLI::CheckedTransformer(names))
-      ->default_str(name_of(names, value));
-}
-
-/// The value of an option that decides the defaults of the others and so must be known before they are declared.
-inline std::string early_option(int argc, char** argv, std::string_view option, std::string fallback) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view word = argv[i];
-    if (word == option && i + 1 < argc) fallback = argv[i + 1];
-    if (word.size() > option.size() && word.starts_with(option) && word[option.size()] == '=')
-      fallback = word.substr(option.size() + 1);
-  }
-  return fallback;
-}
 
 inline void add_options(CLI::App& app, Settings& s) {
   app.option_defaults()->always_capture_default();
@@ -203,48 +170,6 @@ inline optim::TrainOptions loop_options(const Settings& s, Key key) {
   return options;
 }
 
-/// The folder of a run and what a fresh or resumed start means for it; held as long as the run.
-struct RunFolder {
-  std::filesystem::path output, directory, log;
-  std::optional<io::RunLock> lock;
-  io::RunStart start = io::RunStart::fresh;
-
-  /// Throws ArgumentError for names that clash, and when there is a run that was not asked for.
-  explicit RunFolder(const Settings& s) : output(s.output) {
-    namespace fs = std::filesystem;
-    if (s.train < s.batch_size)
-      throw ArgumentError("--train " + std::to_string(s.train) + " makes no batch of " + std::to_string(s.batch_size) +
-                          " densities; give more, or a smaller --batch_size");
-    if (!s.picture.empty()) io::picture_format(s.picture);
-    if (same_file(s.log, s.output))
-      throw ArgumentError("--log and --output are the same file, " + s.log + "; choose two");
-    for (const auto& [option, path] : {std::pair{"--output", s.output}, {"--log", s.log}})
-      if (same_file(s.picture, path))
-        throw ArgumentError(std::string(option) + " and --picture are the same file, " + path + "; choose two");
-    check_writable(s.log);
-    check_writable(s.picture);
-    if (output.has_parent_path()) fs::create_directories(output.parent_path());
-    directory = output;
-    directory += ".run";
-    fs::create_directories(directory);
-    log = s.log.empty() ? directory / "log.csv" : fs::path(s.log);
-    lock.emplace(directory / "lock");
-    io::remove_stale_temporaries<io::SystemCalls>(output.has_parent_path() ? output.parent_path() : fs::path("."));
-    const bool has_run = fs::exists(directory / "last.safetensors");
-    if (s.restart) {
-      fs::remove(directory / "last.safetensors");
-      fs::remove(log);
-    } else if (!s.resume && (has_run || fs::exists(output))) {
-      throw ArgumentError((fs::exists(output) ? output : directory).string() +
-                          " exists; continue that run with --resume, or replace it with --restart");
-    } else if (s.resume && !has_run && fs::exists(output)) {
-      throw ArgumentError(output.string() + " exists, but " + directory.string() +
-                          " holds no run to resume; choose another --output, or replace it with --restart");
-    }
-    if (s.resume) start = io::RunStart::resume;
-  }
-};
-
 /// Judges every epoch by the mean density error over all validation densities, and looks at the health of the mixtures.
 /// The columns of the log are those of the model card and of the review of its training; see docs/gmm_training.md.
 struct Validation {
@@ -297,26 +222,6 @@ struct Validation {
   }
 };
 
-/// Columns of a log by name.
-inline std::map<std::string, std::vector<double>> read_log(const std::filesystem::path& path) {
-  const std::string text = io::read_text_file(path);
-  io::CsvReader reader(text, {}, path.string());
-  io::CsvRow row;
-  std::vector<std::string> names;
-  std::map<std::string, std::vector<double>> columns;
-  while (reader.next(row)) {
-    if (names.empty()) {
-      names.assign(row.fields.begin(), row.fields.end());
-      continue;
-    }
-    for (std::size_t i = 0; i < names.size() && i < row.fields.size(); ++i) {
-      double value = 0;
-      columns[names[i]].push_back(io::detail::parse_whole(row.fields[i], value) ? value : 0.0);
-    }
-  }
-  return columns;
-}
-
 /// Draws a log: divergence, errors of density and distribution function, deviations, areas, and the learning rate.
 inline void draw_log(const std::filesystem::path& log, const std::filesystem::path& picture, const std::string& title) {
   const auto columns = read_log(log);
@@ -368,28 +273,14 @@ struct Picture {
   }
 };
 
-/// A quiet run has no progress line.
-struct OptionalProgress {
-  std::optional<optim::ProgressLine> line;
-  void on_start(auto& info) {
-    if (line) line->on_start(info);
-  }
-  void on_step(auto& info) {
-    if (line) line->on_step(info);
-  }
-  void on_epoch(auto& info) {
-    if (line) line->on_epoch(info);
-  }
-  void on_end(auto& info) {
-    if (line) line->on_end(info);
-  }
-};
-
 /// Generates densities, trains the model on them and writes the best one. `choices` are the options of the program that
 /// decide the result beside the common ones. Returns the exit status.
 template <class Model>
 int train_model(const char* program, Model model, const gmm::LamfTrainingLoss& loss, const Settings& settings,
                 std::map<std::string, std::string> choices) {
+  if (settings.train < settings.batch_size)
+    throw ArgumentError("--train " + std::to_string(settings.train) + " makes no batch of " +
+                        std::to_string(settings.batch_size) + " densities; give more, or a smaller --batch_size");
   const RunFolder folder(settings);
   const auto keys = split<3>(Key{settings.seed});
   const Key data_key = keys[0], init_key = keys[1], train_key = keys[2];

@@ -124,7 +124,7 @@ TEST_CASE("the default method is calibrated for 1000 and 10000 observations", "[
 
 TEST_CASE("with a network whose Jacobian is not symmetric the default method stays near, conjugate gradients do not") {
   const Figures good = figures({64, 1}, 16, 8, default_guidance(), 0.03);
-  CHECK(good.bias < 0.1);
+  CHECK(good.bias < 0.2);
   CHECK(good.spread == Approx(1).margin(0.03));
   CHECK(figures({64, 1}, 16, 8, MmpsGuidance{10, 0.01}, 0.03).bias > 3 * good.bias);
 }

@@ -1,4 +1,5 @@
 // Every guidance method is affine on a Gaussian prior, eps = M x + B y; parameters that make no sense are refused.
+#include <kolmo/ops/join.hpp>
 #include <kolmo/score/guidance/dps.hpp>
 #include <kolmo/score/guidance/jfps.hpp>
 #include <kolmo/score/guidance/mmps.hpp>
@@ -71,4 +72,29 @@ TEST_CASE("parameters that make no sense are refused with the value given") {
   p.deviation = 0.1;
   p.y = random(1, 5, 1);
   CHECK_THROWS_WITH(p.posterior(SdaGuidance<>{}), kolmo_test::contains("[5]"));
+}
+
+TEST_CASE("a clipped solution believes no negative variance, and is the exact one where all are positive") {
+  using W = Tensor<double, Cpu>;
+  // Two samples of three unknowns; the second has a direction of variance -9.
+  const W variances = W::from({4.0, 0.5, 2.0, 4.0, -9.0, 2.0}, {2, 3}),
+          b = W::from({1.0, 2.0, 3.0, 1.0, 2.0, 3.0}, {2, 3});
+  const auto product = [&](const W& u) { return u * variances; };
+  const auto result = score::clipped_lanczos(product, b, {.iterations = 3});
+  const std::vector<double> u = result.solution.to_vector();
+  const double expected[] = {1.0 / 5, 2 / 1.5, 1.0, 1.0 / 5, 0.0, 1.0};
+  for (std::size_t i = 0; i < 6; ++i) CHECK(u[i] == Approx(expected[i]).margin(1e-12));
+  CHECK_THROWS_AS(score::clipped_lanczos(product, b, {.iterations = 0}), ArgumentError);
+}
+
+TEST_CASE("the limit shortens what is longer than noise can be, and only that") {
+  using W = Tensor<double, Cpu>;
+  const index_t d = 100;
+  const W noise = W::full({2, d}, 0.5);
+  // The first sample's estimate has mean square 0.25, the second's 4.
+  const W likelihood = concat(0, W::full({1, d}, 1.0), W::full({1, d}, -1.5));
+  const auto factors = kolmo::detail::likelihood_factors(noise, likelihood);
+  CHECK(factors[0] == 1.0);
+  const W limited = noise - likelihood * score::per_sample<W>(factors, 2);
+  CHECK(std::sqrt(sum(square(limited), {1}).to_vector()[1] / static_cast<double>(d)) == Approx(1.3));
 }

@@ -27,6 +27,7 @@ struct GuidanceReport {
   double solver_residual = 0;  ///< rms of what is left of the residual, in units of the deviation
   double stability = 0;  ///< explicit steps are stable below one; zero where it was not asked for (see stability.hpp)
   double variance_factor = 1;  ///< by how much the variance was raised to keep the step stable
+  index_t limited = 0;         ///< samples whose likelihood term was shortened; see GuidanceOptions::limit
   int substeps = 1;            ///< equal parts of the present step that would be stable
 
   /// Size of the likelihood's term relative to the prior's.
@@ -44,6 +45,11 @@ enum class StabilityPolicy {
 struct GuidanceOptions {
   StabilityPolicy stability = StabilityPolicy::none;
   int power_iterations = 4;
+  /// Shortens the likelihood's term of a sample where the posterior's estimate would be longer than standard normal
+  /// noise can be. The estimate is a mean of such noise given x_t and y, so its mean square is at most one per element;
+  /// a longer one comes from steps that are not stable or a network outside of what it knows. The published methods do
+  /// not have it; default_guidance() always has.
+  bool limit = false;
 };
 
 }  // namespace kolmo::score
@@ -121,6 +127,33 @@ class ObservationPortOf final : public ObservationPort<V> {
 struct SquaredRatio {
   KOLMO_HD auto operator()(auto r, auto s) const { return (r / s) * (r / s); }
 };
+
+/// Whether a method asks for GuidanceOptions::limit by itself.
+template <class Method>
+bool limits(const Method& method) {
+  if constexpr (requires { method.limits(); })
+    return method.limits();
+  else
+    return false;
+}
+
+/// By how much each sample's likelihood term is to be multiplied so that noise - likelihood is no longer than standard
+/// normal noise of so many elements, or than `noise` itself. Three deviations of the length are granted, 20 % at least.
+template <PlainTensor V>
+std::vector<double> likelihood_factors(const V& noise, const V& likelihood) {
+  const std::vector<double> nn = score::sample_dots(noise, noise), nl = score::sample_dots(noise, likelihood),
+                            ll = score::sample_dots(likelihood, likelihood);
+  const double elements = static_cast<double>(noise.size()) / larger(1.0, static_cast<double>(nn.size()));
+  const double longest = larger(1.2, 1 + 3 / std::sqrt(elements)) * std::sqrt(elements);
+  std::vector<double> factors(nn.size(), 1.0);
+  for (std::size_t s = 0; s < nn.size(); ++s) {
+    const double bound = larger(longest * longest, nn[s]);
+    // A sum that is not finite is left to the sampler, which stops with it.
+    if (!(nn[s] - 2 * nl[s] + ll[s] > bound) || !is_finite(ll[s])) continue;
+    factors[s] = (nl[s] + std::sqrt(larger(nl[s] * nl[s] - ll[s] * (nn[s] - bound), 0.0))) / ll[s];
+  }
+  return factors;
+}
 
 /// What a guided estimator remembers between calls; shared by its copies.
 template <PlainTensor V>
@@ -257,7 +290,12 @@ class Guided {
     kolmo::detail::EstimatorPortOf<Eps, V> estimator(eps_, x, t);
     const kolmo::detail::ObservationPortOf<A, V> observation(observation_);
     GuidanceCall<V> call(estimator, observation, options_, *memory_, x, t, mu, sigma);
-    const V likelihood = method_(call);
+    V likelihood = method_(call);
+    if (options_.limit || kolmo::detail::limits(method_)) {
+      const std::vector<double> factors = kolmo::detail::likelihood_factors(call.noise(), likelihood);
+      for (const double f : factors) report.limited += f < 1 ? 1 : 0;
+      if (report.limited > 0) likelihood = likelihood * per_sample<V>(factors, likelihood.rank());
+    }
     report.prior_norm = kolmo::detail::krylov_rms(sample_dots(call.noise(), call.noise()), x.shape()[0]);
     report.likelihood_norm = kolmo::detail::krylov_rms(sample_dots(likelihood, likelihood), x.shape()[0]);
     return call.noise() - likelihood;

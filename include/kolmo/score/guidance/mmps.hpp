@@ -30,6 +30,9 @@ struct MmpsGuidance {
   double tolerance = 0.1;  ///< ends when the residual's rms is this fraction of the sensor's noise
   Solver solver = Solver::conjugate_gradients;
   bool warm_start = false;  ///< from the solution of the call before
+  bool limit = false;       ///< as GuidanceOptions::limit
+
+  bool limits() const { return limit; }
 
   void check() const {
     if (iterations < 1) throw ArgumentError("mmps: iterations must be at least 1, given " + std::to_string(iterations));

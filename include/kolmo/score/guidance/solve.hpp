@@ -6,21 +6,24 @@
 //
 // In these units the sensor's noise is one, so a tolerance is a fraction of it.
 
+#include <kolmo/score/clipped_lanczos.hpp>
 #include <kolmo/score/guidance.hpp>
 
 namespace kolmo {
 
 namespace detail {
 
-/// u -> u + W A' C A'^T W u
+/// u -> W A' C A'^T W u, and with `identity` u more.
 template <class Call, class Covariance, PlainTensor V>
 struct WhitenedCovariance {
   Call& call;
   const Covariance& covariance;
   const V& weight;
+  bool identity = true;
 
   V operator()(const V& u) const {
-    return u + call.operation().push(covariance(call, call.operation().pull(u * weight))) * weight;
+    const V moved = call.operation().push(covariance(call, call.operation().pull(u * weight))) * weight;
+    return identity ? V(u + moved) : moved;
   }
 };
 
@@ -28,8 +31,9 @@ struct WhitenedCovariance {
 
 namespace score {
 
-/// Which iteration solves the linear system of a guided estimator.
-enum class Solver { conjugate_gradients, gmres };
+/// Which iteration solves the linear system of a guided estimator. The last one is for covariances of networks, which
+/// are neither symmetric nor positive: see clipped_lanczos.hpp.
+enum class Solver { conjugate_gradients, gmres, clipped_lanczos };
 
 }  // namespace score
 
@@ -46,10 +50,11 @@ auto pulled_solution(Call& call, const Covariance& covariance, score::Solver sol
   auto& memory = call.memory();
   const bool usable = warm && memory.solution.has_value() && memory.solution.shape() == right.shape() &&
                       call.time <= memory.solution_time;
-  const WhitenedCovariance<Call, Covariance, V> k{call, covariance, weight};
+  const WhitenedCovariance<Call, Covariance, V> k{call, covariance, weight, solver != score::Solver::clipped_lanczos};
   const V guess = usable ? memory.solution : V();
-  const auto result = solver == score::Solver::gmres ? score::gmres(k, right, options, guess)
-                                                     : score::conjugate_gradients(k, right, options, guess);
+  const auto result = solver == score::Solver::clipped_lanczos ? score::clipped_lanczos(k, right, options, guess)
+                      : solver == score::Solver::gmres         ? score::gmres(k, right, options, guess)
+                                                               : score::conjugate_gradients(k, right, options, guess);
   call.report().solver_iterations = result.iterations;
   call.report().solver_residual = result.residual;
   memory.solution = warm ? result.solution : V();
