@@ -201,7 +201,7 @@ inline V lorenz_samples(const LorenzPrior& eps, const score::Schedule& schedule,
     std::function<V(const V&, double)> posterior;
     if (options.method == "jfps")
       posterior = score::guided(std::cref(eps), schedule, observation,
-                                score::JfpsGuidance(score::DenseCovariance<V>(covariance)));
+                                score::JfpsGuidance{score::DenseCovariance<V>(covariance)});
     else
       posterior = score::guided(std::cref(eps), schedule, observation,
                                 score::guidance_by_name<V>(options.method, options.guidance));

@@ -215,7 +215,9 @@ inline io::JsonValue to_json(const Config& config) {
 inline void read_config(const io::JsonValue& json, Config& config, const std::string& source) {
   const auto* members = std::get_if<io::JsonValue::Object>(&json.value);
   if (!members) throw ArgumentError(source + ": expected a JSON object, { \"window\": 5, ... }");
-  for (const auto& [key, value] : *members) {
+  for (const auto& member : *members) {
+    const auto& key = member.first;
+    const auto& value = member.second;
     bool found = false;
     std::string names;
     Config::visit(config, [&](const char* name, auto& x) {
