@@ -1,4 +1,5 @@
-// Judges the posterior samples of score models: Lorenz's system against a particle filter.
+// Judges the posterior samples of score models: Lorenz's system against a particle filter, fields seen at every s-th
+// point against the noise of the sensor and the truth.
 //
 // test: --system lorenz --model gaussian --methods default sda jfps --corrections 0 1 --observations 1 --samples 24 --steps 24 --particles 500 --output lorenz.csv --picture lorenz.png --restart
 
@@ -17,6 +18,7 @@
 
 #include "evaluation_rows.hpp"
 #include "lorenz_evaluation.hpp"
+#include "sparse_evaluation.hpp"
 
 namespace {
 
@@ -26,10 +28,14 @@ using namespace score_program;
 struct Arguments {
   std::string system = "lorenz", model, output, picture;
   std::vector<std::string> sensors{"low", "high"}, methods{"default", "sda"};
-  std::vector<index_t> corrections{0, 1, 2};
+  std::vector<index_t> corrections{0, 1, 2}, given_corrections;
   index_t observations = 8, samples = 256, steps = 256, particles = 16384, group = 32;
+  std::optional<index_t> given_samples, given_steps;
+  SparseEvaluation sparse;
+  double start_rho = 50;
   double gamma = 3e-2, zeta = 1, tau = 0.25, eta = 1e-3;
   std::optional<int> iterations;
+  std::optional<std::string> given_sampler;
   std::string sampler = "pc";
   std::uint64_t seed = 0;
   int threads = 0;
@@ -259,12 +265,41 @@ int evaluate_lorenz(const Arguments& a) {
   return 0;
 }
 
-int run(const Arguments& a) {
+/// The default sampler begins where nothing of the data is seen yet; `pc` is that of the paper.
+int evaluate_fields(Arguments& a) {
+  SparseEvaluation& sparse = a.sparse;
+  SamplingSettings& sampling = sparse.sampling;
+  if (sparse.data.empty()) throw ArgumentError("--system " + a.system + " needs --data, whose last tenth is observed");
+  if (!(sparse.noise > 0)) throw ArgumentError("--noise must be positive, given " + io::to_text(sparse.noise));
+  if (!a.given_corrections.empty() && a.given_corrections.size() != 1)
+    throw ArgumentError("--system " + a.system + " takes one number of --corrections for the whole table");
+  const score::Schedule schedule = describe_model(a.model).schedule();
+  if (a.sampler == "pc") sampling.sampler = score::SamplerOptions::predictor_corrector();
+  sampling.sampler.grid.start_time =
+      a.sampler == "pc" ? 1 : schedule.time_of_rho(smaller(a.start_rho, schedule.rho(1)));
+  if (a.given_steps) sampling.sampler.steps = *a.given_steps;
+  if (!a.given_corrections.empty()) sampling.sampler.corrections = a.given_corrections.front();
+  sampling.samples = a.given_samples.value_or(2);
+  sampling.together = 1;
+  sampling.seed = a.seed;
+  sampling.guidance.gamma = a.gamma;
+  sampling.guidance.zeta = a.zeta;
+  sampling.guidance.iterations = a.iterations;
+  sparse.methods = a.methods;
+  return evaluate_sparse(a.system, a.model, a.output, a.picture, sparse, a.restart, a.quiet);
+}
+
+int run(Arguments& a) {
   check_writable(a.output);
   check_writable(a.picture);
   if (!a.picture.empty()) io::picture_format(a.picture);
   if (same_file(a.output, a.picture)) throw ArgumentError("--output and --picture are the same file");
   if (a.threads > 0) threads::set_count(a.threads);
+  a.sampler = a.given_sampler.value_or(a.system == "lorenz" ? "pc" : "multistep");
+  if (a.system != "lorenz") return evaluate_fields(a);
+  if (!a.given_corrections.empty()) a.corrections = a.given_corrections;
+  a.samples = a.given_samples.value_or(a.samples);
+  a.steps = a.given_steps.value_or(a.steps);
   return evaluate_lorenz(a);
 }
 
@@ -276,27 +311,46 @@ int main(int argc, char** argv) {
       "Draws samples from the posterior of a score model and compares them with the truth, as a table in CSV.\n"
       "A row is kept as soon as it is there; started again, the program computes what is missing."};
   app.get_formatter()->column_width(34);
-  app.add_option("--system", a.system, "what the model is of")->check(CLI::IsMember({"lorenz"}));
+  app.add_option("--system", a.system, "what the model is of")->check(CLI::IsMember({"lorenz", "kolmogorov", "wake"}));
   app.add_option("--model", a.model,
                  "a file of train_score; or gaussian, the best linear estimate, as what is to be beaten")
       ->required();
   app.add_option(
          "--output", a.output,
-         "FILE.csv: a row for each sensor, method, number of corrections and observation; FILE.csv.table.csv has "
-         "the medians, FILE.csv.json the settings")
+         "FILE.csv: a row for each sensor, method, number of corrections and observation, FILE.csv.table.csv has "
+         "the medians; fields: a row for each subsample and method, FILE.csv.sN.METHOD.png a sample. FILE.csv.json has "
+         "the settings")
       ->required();
   app.add_option("--sensors", a.sensors, "low: every 8th state, noise 0.05; high: every state, noise 0.25")
       ->check(CLI::IsMember({"low", "high"}));
   app.add_option("--methods", a.methods, "any of " + method_names());
-  app.add_option("--corrections", a.corrections, "Langevin corrections a step, any number of them; 0 1 2 by default")
+  app.add_option("--corrections", a.given_corrections,
+                 "Langevin corrections a step, any number of them; 0 1 2 by default")
       ->check(CLI::Range(0, 1000));
   app.add_option("--observations", a.observations, "draws of truth and observation; 8 by default, the paper's 64")
       ->check(CLI::Range(1, 1000000));
-  app.add_option("--samples", a.samples, "of each posterior; 256 by default, the paper's 1024")
+  app.add_option("--samples", a.given_samples, "of each posterior; 256 by default, the paper's 1024; fields: 2")
       ->check(CLI::Range(2, 1000000));
-  app.add_option("--sampler", a.sampler, "pc: predictor-corrector as in the paper; multistep: third order")
+  app.add_option("--data", a.sparse.data, "fields: the data set, as of train_score");
+  app.add_option("--pieces", a.sparse.pieces, "fields: cut trajectories into pieces of so many frames, as in training")
+      ->check(CLI::Range(0, 100000000));
+  app.add_option("--subsamples", a.sparse.subsamples, "fields: every s-th point is seen; 2 4 8 16 by default")
+      ->check(CLI::Range(1, 100000));
+  app.add_option("--noise", a.sparse.noise, "fields: of the sensor, in the units of the data; 0.1 by default");
+  app.add_option("--frames", a.sparse.frames, "fields: of the trajectory; 8 by default")->check(CLI::Range(1, 1000000));
+  app.add_option("--trajectory", a.sparse.trajectory, "fields: which of the held-out ones; 0 by default")
+      ->check(CLI::Range(0, 100000000));
+  app.add_option("--windows", a.sparse.windows, "fields: windows in the network at once; 4 by default")
+      ->check(CLI::Range(0, 1000000));
+  app.add_option("--reference-count", a.sparse.sampling.guidance.reference_count,
+                 "fields: N_ref of the scalings with the number of observations");
+  app.add_option("--start-rho", a.start_rho, "fields: ratio of noise to signal to begin at; 50 by default")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--sampler", a.given_sampler,
+                 "pc: predictor-corrector as in the paper, the default for lorenz; multistep: third order, for fields")
       ->check(CLI::IsMember({"pc", "multistep"}));
-  app.add_option("--steps", a.steps, "of the sampler; 256 by default")->check(CLI::Range(1, 1000000));
+  app.add_option("--steps", a.given_steps, "of the sampler; 256 by default; fields: 32 of the default sampler")
+      ->check(CLI::Range(1, 1000000));
   app.add_option("--tau", a.tau, "size of the corrections; 0.25 by default")->check(CLI::PositiveNumber);
   app.add_option("--gamma", a.gamma, "of sda and its relatives; 0.03 by default")->check(CLI::NonNegativeNumber);
   app.add_option("--zeta", a.zeta, "of dps; 1 by default")->check(CLI::NonNegativeNumber);
