@@ -79,7 +79,8 @@ std::string model_path(const Arguments& arguments, const std::string& name) {
 void check_target(const std::string& option, const std::string& path, const Arguments& arguments) {
   for (const auto& [name, other] :
        {std::pair{"input", arguments.input}, {"file of points", arguments.points}, {"model", arguments.model}})
-    if (same_file(path, other)) throw ArgumentError(option + " " + path + " is the " + name + "; choose another file");
+    if (same_file(path, other))
+      throw ArgumentError(option + " " + path + " is the " + name + "; choose another file");
   check_writable(path);
 }
 

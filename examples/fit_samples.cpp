@@ -61,7 +61,8 @@ std::pair<index_t, index_t> range_of(const std::string& text) {
 }
 
 void check_target(const std::string& option, const std::string& path, const Arguments& arguments) {
-  if (same_file(path, arguments.input)) throw ArgumentError(option + " " + path + " is the input; choose another file");
+  if (same_file(path, arguments.input))
+    throw ArgumentError(option + " " + path + " is the input; choose another file");
   check_writable(path);
 }
 

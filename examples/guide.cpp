@@ -20,10 +20,10 @@ using Tensor = kolmo::Tensor<float, kolmo::Cpu>;
 
 void tensors() {
   const Tensor x = Tensor::from({1, 2, 3, 4, 5, 6}, Shape{2, 3});
-  const Tensor column_means = kolmo::mean(x, {0});  // [3]
-  const Tensor centred = x - column_means;          // broadcasts, as in NumPy
+  const Tensor column_means = kolmo::mean(x, {0});                // [3]
+  const Tensor centred = x - column_means;                        // broadcasts, as in NumPy
   const Tensor covariance = kolmo::matmul(kolmo::transpose(centred), centred) / 2;
-  const Tensor first = kolmo::slice(covariance, 0, 0, 1);  // a view; no copy
+  const Tensor first = kolmo::slice(covariance, 0, 0, 1);         // a view; no copy
   std::printf("covariance %s, first entry %.1f\n", covariance.shape().to_string().c_str(), first.to_vector()[0]);
 }
 
@@ -38,8 +38,8 @@ void derivatives() {
   const Tensor x = Tensor::from({0.5f, 1.0f, 2.0f});
   const Tensor direction = Tensor::ones(x.shape());
   const Tensor gradient = kolmo::grad(Energy{}, x);
-  const auto forward = kolmo::jvp(Energy{}, x, direction);      // value and derivative along a direction
-  const Tensor curvature = kolmo::hvp(Energy{}, x, direction);  // Hessian times direction
+  const auto forward = kolmo::jvp(Energy{}, x, direction);        // value and derivative along a direction
+  const Tensor curvature = kolmo::hvp(Energy{}, x, direction);    // Hessian times direction
   std::printf("gradient %.4f, along ones %.4f, curvature %.4f\n", gradient.to_vector()[0], forward.tangent.item(),
               curvature.to_vector()[0]);
 }

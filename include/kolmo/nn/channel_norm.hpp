@@ -151,18 +151,19 @@ struct ChannelNormPullKernel {
   }
 };
 
-/// Sums of the blocks of each image: [images, items, channels] to [images, channels], in the order of the blocks.
+/// Sums of the blocks of each image: [images, items, channels], which is used up, to [images, channels], in the order
+/// of the blocks.
 template <class T>
 struct SumBlocksKernel {
-  const T* partial;
+  ComputeOf<T>* partial;
   T* sum;
   index_t items, channels;
   KOLMO_HD void operator()(index_t image) const {
     T* target = sum + image * channels;
-    const T* source = partial + image * items * channels;
-    for (index_t c = 0; c < channels; ++c) target[c] = T(0);
-    for (index_t i = 0; i < items; ++i)
-      for (index_t c = 0; c < channels; ++c) target[c] += source[i * channels + c];
+    ComputeOf<T>* total = partial + image * items * channels;
+    for (index_t i = 1; i < items; ++i)
+      for (index_t c = 0; c < channels; ++c) total[c] += total[i * channels + c];
+    for (index_t c = 0; c < channels; ++c) target[c] = items > 0 ? T(total[c]) : T(0);
   }
 };
 
@@ -170,26 +171,26 @@ struct SumBlocksKernel {
 /// for all), for whose results memory is given; statistics may be null.
 template <class B, class T, class F>
 void channel_norm_into(const F& f, const ChannelNormGrid& grid, const T* x, const T* modulation, bool shared,
-                       double epsilon, T* y, T* statistics) {
+                       double epsilon, T* y, ComputeOf<T>* statistics) {
   for_each_item<B>(grid.items(), ChannelNormKernel<T, F>{f, grid, x, modulation, shared ? 0 : grid.channels, y,
-                                                         statistics, static_cast<T>(epsilon)});
+                                                         statistics, static_cast<ComputeOf<T>>(epsilon)});
 }
 
 /// Gradients of the same: of x, plus `residual` unless it is null, and of the modulation unless that is null; `targets`
 /// rows of it, one or one for each image.
 template <class V, class F, class T = typename V::Scalar>
 void channel_norm_pull_into(const F& f, const ChannelNormGrid& grid, const T* x, const T* modulation, bool shared,
-                            const T* statistics, const T* gradient, const T* residual, T* gradient_x,
+                            const ComputeOf<T>* statistics, const T* gradient, const T* residual, T* gradient_x,
                             T* gradient_modulation) {
   using B = typename V::Backend;
-  V partial;
-  if (gradient_modulation) partial = V::uninitialized(Shape{grid.items(), grid.channels});
+  ComputeTensor<V> partial;
+  if (gradient_modulation) partial = ComputeTensor<V>::uninitialized(Shape{grid.items(), grid.channels});
   for_each_item<B>(grid.items(), ChannelNormPullKernel<T, F>{f, grid, x, modulation, shared ? 0 : grid.channels,
                                                              statistics, gradient, residual, gradient_x,
                                                              gradient_modulation ? partial.mutable_data() : nullptr});
   if (!gradient_modulation) return;
   const index_t targets = shared ? 1 : grid.images;
-  for_each_item<B>(targets, SumBlocksKernel<T>{partial.data(), gradient_modulation,
+  for_each_item<B>(targets, SumBlocksKernel<T>{partial.mutable_data(), gradient_modulation,
                                                targets == 0 ? 0 : grid.items() / targets, grid.channels});
 }
 
@@ -200,7 +201,8 @@ inline ChannelNormGrid channel_norm_grid(const Shape& x) {
 
 /// Values of the norm; `statistics` is filled when it has memory. `modulation` may be a default tensor.
 template <class F, PlainTensor V>
-V channel_norm_values(const F& f, const V& x, const V& modulation, double epsilon, V* statistics) {
+V channel_norm_values(const F& f, const V& x, const V& modulation, double epsilon,
+                      std::type_identity_t<ComputeTensor<V>>* statistics) {
   using T = typename V::Scalar;
   const ChannelNormGrid grid = channel_norm_grid(x.shape());
   const bool modulated = modulation.has_value();
@@ -213,7 +215,7 @@ V channel_norm_values(const F& f, const V& x, const V& modulation, double epsilo
 
 /// Gradients with respect to x (plus `residual` where it has values) and to the modulation, of the modulation's shape.
 template <class F, PlainTensor V>
-std::tuple<V, V> channel_norm_gradients(const F& f, const V& x, const V& modulation, const V& statistics,
+std::tuple<V, V> channel_norm_gradients(const F& f, const V& x, const V& modulation, const ComputeTensor<V>& statistics,
                                         const V& gradient, const V& residual, bool want_modulation) {
   const ChannelNormGrid grid = channel_norm_grid(x.shape());
   const bool modulated = modulation.has_value();

@@ -15,10 +15,11 @@ struct ActivationPullKernel {
   T* gradient;
   T* activated;  // null: not wanted
   KOLMO_HD void operator()(index_t i) const {
-    using D = Dual<T, 1>;
-    const D y = f(D(z[i], {{T(1)}}));
-    gradient[i] = gradient[i] * y.d[0];
-    if (activated) activated[i] = y.v;
+    using C = ComputeOf<T>;
+    using D = Dual<C, 1>;
+    const D y = f(D(z[i], {{C(1)}}));
+    gradient[i] = T(gradient[i] * y.d[0]);
+    if (activated) activated[i] = T(y.v);
   }
 };
 
@@ -38,7 +39,8 @@ struct BlockTensors {
 /// What a block keeps for its way back; z is empty where it is computed again.
 template <PlainTensor V>
 struct BlockKept {
-  V statistics, z;
+  ComputeTensor<V> statistics;
+  V z;
 };
 
 template <PlainTensor V, class F>
@@ -53,7 +55,7 @@ class HostBlock {
   V forward(BlockKept<V>* kept) const {
     V y = V::uninitialized(in_.x.shape());
     T* const out = y.mutable_data();
-    T* const statistics = kept ? kept->statistics.mutable_data() : nullptr;
+    ComputeOf<T>* const statistics = kept ? kept->statistics.mutable_data() : nullptr;
     T* const z = kept && kept->z.has_value() ? kept->z.mutable_data() : nullptr;
     const index_t most = part();
     const HostScratch<T> normal(most * image_), inner(most * image_);
@@ -115,14 +117,14 @@ class HostBlock {
   bool shared() const { return in_.m.size() == g_.channels_in; }
   const T* modulation(index_t first) const { return in_.m.data() + (shared() ? 0 : first * g_.channels_in); }
 
-  void norm(index_t first, index_t count, T* y, T* statistics) const {
+  void norm(index_t first, index_t count, T* y, ComputeOf<T>* statistics) const {
     const ChannelNormGrid grid(count, g_.pixels_in(), g_.channels_in);
     channel_norm_into<B, T>(fn::Identity{}, grid, in_.x.data() + first * image_, modulation(first), shared(), epsilon_,
                             y, statistics ? statistics + 2 * first * g_.pixels_in() : nullptr);
   }
 
-  void norm_pull(index_t first, index_t count, const T* statistics, const T* gradient, const T* residual, T* gx,
-                 V& gm) const {
+  void norm_pull(index_t first, index_t count, const ComputeOf<T>* statistics, const T* gradient, const T* residual,
+                 T* gx, V& gm) const {
     const ChannelNormGrid grid(count, g_.pixels_in(), g_.channels_in);
     const bool once = !gm.has_value() || !shared() || first == 0;
     V own = once ? V() : V::uninitialized(gm.shape());
@@ -139,7 +141,7 @@ class HostBlock {
     target.y = y;
     target.z = z;
     target.bias = bias.data();
-    if (activated) target.epilogue = {&f_, &RunActivation<F, T>::run};
+    if (activated) target.epilogue = {&f_, &RunActivation<F, ComputeOf<T>>::run};
     host_conv_forward<T>(geometry(count), x, w.data(), target);
   }
 

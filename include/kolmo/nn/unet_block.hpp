@@ -26,7 +26,7 @@ struct BlockFunction {
   BlockTensors<V> in{};
 
   V values(BlockKept<V>* kept) const {
-    if (kept) kept->statistics = V::uninitialized(Shape{in.x.size() / in.x.shape()[-1], 2});
+    if (kept) kept->statistics = ComputeTensor<V>::uninitialized(Shape{in.x.size() / in.x.shape()[-1], 2});
     if constexpr (HostConvolved<V>) {
       if (kept && !checkpoint) kept->z = V::uninitialized(in.x.shape());
       return HostBlock<V, F>(g, f, epsilon, in).forward(kept);
@@ -65,7 +65,9 @@ struct BlockFunction {
   }
 
  private:
-  V norm(V* statistics) const { return channel_norm_values(fn::Identity{}, in.x, in.m, epsilon, statistics); }
+  V norm(ComputeTensor<V>* statistics) const {
+    return channel_norm_values(fn::Identity{}, in.x, in.m, epsilon, statistics);
+  }
 };
 
 template <class F, PlainTensor V>

@@ -93,7 +93,7 @@ struct HostTail {
     return own;
   }
   ChannelNormGrid grid(index_t images) const { return {images, repeat.small[0] * repeat.small[1], repeat.channels}; }
-  void enlarge(index_t first, index_t count, T* small, T* large, T* statistics) const {
+  void enlarge(index_t first, index_t count, T* small, T* large, ComputeOf<T>* statistics) const {
     channel_norm_into<B, T>(fn::Identity{}, grid(count), x.data() + first * small_image(), nullptr, false, 1e-5, small,
                             statistics);
     for_each_item<B>(count * repeat.large[0], RepeatRowKernel<T>{repeat, small, large});
@@ -123,7 +123,7 @@ struct HostTail {
     if (wanted[2]) gb = sum_to(gradient, b.shape());
     const index_t most = part();
     const HostScratch<T> small(most * small_image()), large(most * large_image());
-    const HostScratch<T> statistics(2 * most * repeat.small[0] * repeat.small[1]);
+    const HostScratch<ComputeOf<T>> statistics(2 * most * repeat.small[0] * repeat.small[1]);
     for (index_t first = 0; first < g.batch; first += most) {
       const index_t count = smaller(most, g.batch - first);
       const T* const from = gradient.data() + first * image_out();
@@ -139,10 +139,10 @@ struct HostTail {
       if (!wanted[0]) continue;
       host_conv_backward_data<T>(geometry(count), from, w.data(), large.data());
       for_each_item<B>(count * repeat.small[0], SumRepeatsKernel<T>{repeat, large.data(), small.data()});
-      channel_norm_pull_into<V>(fn::Identity{}, grid(count), x.data() + first * small_image(),
-                                static_cast<const T*>(nullptr), false, static_cast<const T*>(statistics.data()),
-                                static_cast<const T*>(small.data()), static_cast<const T*>(nullptr),
-                                gx.mutable_data() + first * small_image(), static_cast<T*>(nullptr));
+      channel_norm_pull_into<V>(
+          fn::Identity{}, grid(count), x.data() + first * small_image(), static_cast<const T*>(nullptr), false,
+          static_cast<const ComputeOf<T>*>(statistics.data()), static_cast<const T*>(small.data()),
+          static_cast<const T*>(nullptr), gx.mutable_data() + first * small_image(), static_cast<T*>(nullptr));
     }
     return std::make_tuple(gx, gw, gb, gradient);
   }
