@@ -173,8 +173,10 @@ int run(const Arguments& arguments, const TrajectoryPrior& prior) {
   std::printf("residual %.4g where the sensor's noise is %.4g (ratio %.3f); spread %.4g\n", result.residual,
               result.noise, result.residual / result.noise, result.spread);
   if (problem.truth.has_value())
-    std::printf("error of the mean %.4g, of a sample %.4g; energy ratio %.3f; CRPS %.4g; %s\n", result.error,
-                result.sample_error, result.energy_ratio, result.crps, result.outcome().c_str());
+    std::printf("error of the mean %.4g, of a sample %.4g; energy ratio %.3f%s; %s\n", result.error,
+                result.sample_error, result.energy_ratio,
+                result.crps == result.crps ? ("; CRPS " + io::to_text(result.crps, 4)).c_str() : "",
+                result.outcome().c_str());
   if (result.largest_stability > 0)
     std::printf("stability number at most %.3g (explicit steps are stable below 1)\n", result.largest_stability);
   std::printf("%lld evaluations of the posterior, %.3g s each\n%s: samples of shape %s\n",

@@ -159,9 +159,10 @@ struct Config {
 namespace detail {
 
 inline io::JsonValue to_value(const std::vector<index_t>& list) {
-  io::JsonValue::Array array;
-  for (const index_t x : list) array.push_back({static_cast<std::int64_t>(x)});
-  return {array};
+  io::JsonValue result;
+  auto& array = result.value.emplace<io::JsonValue::Array>(list.size());
+  for (std::size_t i = 0; i < list.size(); ++i) array[i].value = static_cast<std::int64_t>(list[i]);
+  return result;
 }
 inline io::JsonValue to_value(index_t x) { return {static_cast<std::int64_t>(x)}; }
 inline io::JsonValue to_value(double x) { return {x}; }

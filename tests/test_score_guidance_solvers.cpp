@@ -50,14 +50,16 @@ TEST_CASE("MMPS with fewer iterations has the residual it reports and stops at i
   p.set_step(1);
   const auto observation = observe(SubsampleSpace{1, 0, 1}, V(at(tensor(p.y), 0, 0)), p.deviation);
   for (const Solver solver : {Solver::conjugate_gradients, Solver::gmres}) {
-    int last = 100;
+    int first = 0, last = 100;
     for (const double tolerance : {1e-10, 1e-1, 30.0}) {
       const auto estimate = guided(p.eps, p.schedule, observation, MmpsGuidance{50, tolerance, solver});
       estimate(tensor(p.x), p.t);
       CHECK(estimate.report().solver_residual <= tolerance);
-      CHECK(estimate.report().solver_iterations < last);
+      CHECK(estimate.report().solver_iterations <= last);
       last = estimate.report().solver_iterations;
+      if (first == 0) first = last;
     }
+    CHECK(last < first);
     const auto once = guided(p.eps, p.schedule, observation, MmpsGuidance{1, 0, solver});
     once(tensor(p.x), p.t);
     CHECK(once.report().solver_iterations == 1);
