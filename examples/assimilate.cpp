@@ -47,6 +47,10 @@ Problem problem_of(const Arguments& arguments, const ModelDescription& descripti
   const auto axes = static_cast<index_t>(description.space.size());
   const bool file = arguments.observations.ends_with(".npy");
   if (file) {
+    if (!arguments.data.empty() || arguments.frames > 0 || arguments.first_frame > 0 || arguments.trajectory > 0)
+      throw ArgumentError("--observations " + arguments.observations +
+                          " is all there is to know: --data, --frames, --first-frame and --trajectory go with a list "
+                          "of what a sensor sees");
     const io::HostArray array = io::load_npy(arguments.observations);
     const std::vector<float> values = array.convert<float>();
     problem.event = Shape(array.shape.begin(), array.shape.end());
@@ -134,7 +138,7 @@ io::Figure figure_of(const ModelDescription& description, const Problem& problem
   for (index_t k = 0; k < smaller<index_t>(result.samples.shape()[0], 2); ++k)
     rows.push_back(host_frames("sample " + std::to_string(k), at(result.samples, 0, k)));
   if (result.samples.shape()[0] > 2) rows.push_back(host_frames("mean", mean(result.samples, {0})));
-  return draw_fields(description.system, rows, 1);
+  return draw_fields(description.system, rows);
 }
 
 int run(const Arguments& arguments, const TrajectoryPrior& prior) {
@@ -172,6 +176,10 @@ int run(const Arguments& arguments, const TrajectoryPrior& prior) {
   io::save_npy(arguments.output, array);
   std::printf("residual %.4g where the sensor's noise is %.4g (ratio %.3f); spread %.4g\n", result.residual,
               result.noise, result.residual / result.noise, result.spread);
+  if (!problem.truth.has_value() && !(result.residual > 0.7 * result.noise && result.residual < 1.4 * result.noise))
+    std::printf(
+        "note: the residual is not the noise. Is --noise right, and are the values in the units of the data the model "
+        "was trained on? (lorenz: normalised)\n");
   if (problem.truth.has_value())
     std::printf("error of the mean %.4g, of a sample %.4g; energy ratio %.3f%s; %s\n", result.error,
                 result.sample_error, result.energy_ratio,
@@ -205,11 +213,26 @@ int run_any(Arguments& arguments) {
   check_writable(arguments.output);
   check_writable(arguments.picture);
   check_writable(arguments.trace);
+  const std::pair<const char*, std::string> written[] = {
+      {"--output", arguments.output}, {"--picture", arguments.picture}, {"--trace", arguments.trace}};
+  std::vector<std::string> kept{arguments.model, arguments.observations};
+  for (const std::string& path : arguments.data) kept.push_back(field_file(path));
+  for (std::size_t i = 0; i < 3; ++i) {
+    for (const std::string& path : kept)
+      if (same_file(written[i].second, path))
+        throw ArgumentError(std::string(written[i].first) + " " + path + " would replace what is read; choose another");
+    for (std::size_t j = 0; j < i; ++j)
+      if (same_file(written[i].second, written[j].second))
+        throw ArgumentError(std::string(written[i].first) + " and " + written[j].first + " are the same file, " +
+                            written[i].second);
+  }
   if (!arguments.output.ends_with(".npy")) throw ArgumentError("--output " + arguments.output + " must end in .npy");
   if (!arguments.picture.empty()) io::picture_format(arguments.picture);
   if (arguments.model.empty())
-    arguments.model = shipped_model("score_" + arguments.system + ".safetensors",
-                                    "give --model, or train one with train_score --system " + arguments.system);
+    arguments.model = shipped_model(
+        "score_" + arguments.system + ".safetensors",
+        "give --model: models of lorenz and kolmogorov are shipped, others are made by train_score --system " +
+            arguments.system);
   const TrajectoryPrior prior = load_prior(arguments.model, arguments.windows);
   const double from = prior.description.schedule().rho(1);
   sampler.grid.start_time =
@@ -241,7 +264,7 @@ int main(int argc, char** argv) {
                  "Or FILE.npy: measured values [frame, component, space...], NaN where there are none")
       ->required();
   app.add_option("--noise", a.noise, "standard deviation of the sensor's noise, in the units of the data")->required();
-  app.add_option("--data", a.data, "the data set; the sensor looks at its last tenth, which no model was trained on");
+  app.add_option("--data", a.data, "the data set; the sensor looks at its last tenth, which train_score leaves out");
   app.add_option("--pieces", a.pieces, "cut trajectories into pieces of so many frames first, as in training")
       ->check(CLI::Range(0, 100000000));
   app.add_option("--trajectory", a.trajectory, "which of the held-out ones; 0 by default")

@@ -57,12 +57,14 @@ struct Assimilation {
   index_t evaluations = 0;
   std::string stopped;  ///< why there are no samples; empty when there are
 
-  /// "ok", "stopped" (a value left the numbers), "exploded" (values ten times those of the truth), "flat" (less than
-  /// half of the truth's variation is left).
+  /// "ok", "stopped" (a value left the numbers), "exploded" (ten times the truth's variation, or measurements missed by
+  /// as much), "flat" (less than half of the truth's variation is left), "misfit" (a residual not within 0.7 and 1.4
+  /// of the sensor's noise).
   std::string outcome() const {
     if (!stopped.empty()) return "stopped";
-    if (energy_ratio > 10 || residual > 10 * noise + 10 * spread) return "exploded";
+    if (energy_ratio > 10 || residual > 100 * noise) return "exploded";
     if (energy_ratio < 0.5) return "flat";
+    if (!(residual > 0.7 * noise && residual < 1.4 * noise)) return "misfit";
     return "ok";
   }
 };

@@ -34,6 +34,8 @@ struct Arguments {
   SparseEvaluation sparse;
   double start_rho = 50;
   double gamma = 3e-2, zeta = 1, tau = 0.25, eta = 1e-3;
+  std::optional<double> given_gamma, given_tau;
+  std::vector<std::string> given_methods;
   std::optional<int> iterations;
   std::optional<std::string> given_sampler;
   std::string sampler = "pc";
@@ -172,6 +174,8 @@ LorenzModel lorenz_model(const Arguments& a, const V& covariance) {
 }
 
 int evaluate_lorenz(const Arguments& a) {
+  if (a.model != "gaussian" && describe_model(a.model).system != System::lorenz)
+    throw ArgumentError(a.model + " is a model of " + name_of(describe_model(a.model).system) + ", not of lorenz");
   LorenzEvaluation options;
   options.samples = a.samples;
   options.particles = a.particles;
@@ -244,8 +248,10 @@ int evaluate_lorenz(const Arguments& a) {
               const V samples = model.normaliser.denormalised(
                   lorenz_samples(model.prior, model.schedule, sensor, *one, own, corrections, covariance));
               const auto paths = flow::Lorenz63{}.denormalised(cast<double>(samples));
-              return std::vector<double>{one->log_prior(paths), one->log_likelihood(paths),
-                                         score::wasserstein1(paths, one->reference())};
+              const double distance = score::wasserstein1(paths, one->reference());
+              // The attractor is some fifty wide: what is a thousand away has exploded, though it is finite.
+              if (!(distance < 1000)) return std::vector<double>(3, std::numeric_limits<double>::quiet_NaN());
+              return std::vector<double>{one->log_prior(paths), one->log_likelihood(paths), distance};
             } catch (const score::NonFiniteSample&) {
               return std::vector<double>(3, std::numeric_limits<double>::quiet_NaN());
             }
@@ -282,10 +288,12 @@ int evaluate_fields(Arguments& a) {
   sampling.samples = a.given_samples.value_or(2);
   sampling.together = 1;
   sampling.seed = a.seed;
-  sampling.guidance.gamma = a.gamma;
+  sampling.guidance.gamma = a.given_gamma.value_or(1e-2);
+  if (a.given_tau) sampling.sampler.tau = *a.given_tau;
   sampling.guidance.zeta = a.zeta;
   sampling.guidance.iterations = a.iterations;
-  sparse.methods = a.methods;
+  sparse.methods =
+      a.given_methods.empty() ? std::vector<std::string>{"default", "sda", "dual_scaling"} : a.given_methods;
   return evaluate_sparse(a.system, a.model, a.output, a.picture, sparse, a.restart, a.quiet);
 }
 
@@ -298,6 +306,9 @@ int run(Arguments& a) {
   a.sampler = a.given_sampler.value_or(a.system == "lorenz" ? "pc" : "multistep");
   if (a.system != "lorenz") return evaluate_fields(a);
   if (!a.given_corrections.empty()) a.corrections = a.given_corrections;
+  if (!a.given_methods.empty()) a.methods = a.given_methods;
+  a.gamma = a.given_gamma.value_or(a.gamma);
+  a.tau = a.given_tau.value_or(a.tau);
   a.samples = a.given_samples.value_or(a.samples);
   a.steps = a.given_steps.value_or(a.steps);
   return evaluate_lorenz(a);
@@ -323,7 +334,8 @@ int main(int argc, char** argv) {
       ->required();
   app.add_option("--sensors", a.sensors, "low: every 8th state, noise 0.05; high: every state, noise 0.25")
       ->check(CLI::IsMember({"low", "high"}));
-  app.add_option("--methods", a.methods, "any of " + method_names());
+  app.add_option("--methods", a.given_methods,
+                 "any of " + method_names() + "; by default: default, sda, and for fields dual_scaling");
   app.add_option("--corrections", a.given_corrections,
                  "Langevin corrections a step, any number of them; 0 1 2 by default")
       ->check(CLI::Range(0, 1000));
@@ -342,8 +354,9 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0, 100000000));
   app.add_option("--windows", a.sparse.windows, "fields: windows in the network at once; 4 by default")
       ->check(CLI::Range(0, 1000000));
-  app.add_option("--reference-count", a.sparse.sampling.guidance.reference_count,
-                 "fields: N_ref of the scalings with the number of observations");
+  app.add_option(
+      "--reference-count", a.sparse.reference_count,
+      "fields: N_ref of the scalings with the number of observations; by default that of every fourth point");
   app.add_option("--start-rho", a.start_rho, "fields: ratio of noise to signal to begin at; 50 by default")
       ->check(CLI::PositiveNumber);
   app.add_option("--sampler", a.given_sampler,
@@ -351,8 +364,10 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"pc", "multistep"}));
   app.add_option("--steps", a.given_steps, "of the sampler; 256 by default; fields: 32 of the default sampler")
       ->check(CLI::Range(1, 1000000));
-  app.add_option("--tau", a.tau, "size of the corrections; 0.25 by default")->check(CLI::PositiveNumber);
-  app.add_option("--gamma", a.gamma, "of sda and its relatives; 0.03 by default")->check(CLI::NonNegativeNumber);
+  app.add_option("--tau", a.given_tau, "size of the corrections; 0.25 by default, for fields 0.5")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--gamma", a.given_gamma, "of sda and its relatives; 0.03 by default, for fields 0.01")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--zeta", a.zeta, "of dps; 1 by default")->check(CLI::NonNegativeNumber);
   app.add_option("--iterations", a.iterations, "of the linear solvers; by default the method's own number")
       ->check(CLI::Range(1, 100000));

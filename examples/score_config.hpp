@@ -76,7 +76,7 @@ struct Config {
     f("eta", c.eta);
   }
 
-  /// The published recipes, but for sizes: the field networks are reduced to what a desktop computer trains.
+  /// The published recipes.
   static Config of(System system) {
     Config c;
     if (system == System::lorenz) {

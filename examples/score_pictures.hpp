@@ -74,7 +74,10 @@ inline double usual_size(std::vector<double> values) {
 }  // namespace detail
 
 /// Vorticity of the first, middle and last frame, a row of panels for each trajectory, all in the colours of the first.
-inline io::Figure draw_fields(System system, const std::vector<HostFrames>& rows, double spacing) {
+/// The Kolmogorov flow is 2 pi wide; the lengths of a wake are in cells, and its vorticity times the width of a cell.
+inline io::Figure draw_fields(System system, const std::vector<HostFrames>& rows) {
+  const double spacing =
+      system == System::kolmogorov ? 6.283185307179586 / static_cast<double>(rows.front().space[0]) : 1.0;
   io::Figure figure(rows.size(), 3);
   figure.width = system == System::wake ? 1150 : 860;
   figure.height = 30 + (system == System::wake ? 215 : 250) * static_cast<double>(rows.size());
@@ -94,9 +97,11 @@ inline io::Figure draw_fields(System system, const std::vector<HostFrames>& rows
       style.low = -limit;
       style.high = limit;
       style.colour_bar = c == 2;
-      style.bar_label = "vorticity";
+      style.bar_label = system == System::kolmogorov ? "vorticity" : "vorticity x cell";
       panel.heat_map(values, ny, nx, style, 0, static_cast<double>(nx) * spacing, 0, static_cast<double>(ny) * spacing);
       panel.title = f.title + ", frame " + std::to_string(shown[c]);
+      panel.x.label = r + 1 == rows.size() ? "x" : "";
+      panel.y.label = c == 0 ? "y" : "";
       panel.equal_aspect = true;
       panel.grid = false;
     }

@@ -19,10 +19,12 @@
 namespace score_program {
 
 struct SparseEvaluation {
-  std::vector<std::string> data, methods{"default", "sda", "dual_scaling"};
+  std::vector<std::string> data, methods;
   std::vector<index_t> subsamples{2, 4, 8, 16};
   index_t pieces = 0, trajectory = 0, frames = 8, windows = 4;
   double noise = 0.1;
+  /// The scalings' N_ref; without a value the number of observations at every fourth point.
+  std::optional<double> reference_count;
   bool fields = true;  ///< a picture of the samples of every row, OUTPUT.sN.METHOD.png
   SamplingSettings sampling;
 };
@@ -35,10 +37,10 @@ inline const std::vector<std::string>& sparse_values() {
   return names;
 }
 inline const char* outcome_text(double code) {
-  return code == 0 ? "ok" : code == 1 ? "flat" : code == 2 ? "exploded" : "stopped";
+  return code == 0 ? "ok" : code == 1 ? "flat" : code == 2 ? "exploded" : code == 3 ? "stopped" : "misfit";
 }
 inline double outcome_code(const std::string& outcome) {
-  return outcome == "ok" ? 0 : outcome == "flat" ? 1 : outcome == "exploded" ? 2 : 3;
+  return outcome == "ok" ? 0 : outcome == "flat" ? 1 : outcome == "exploded" ? 2 : outcome == "stopped" ? 3 : 4;
 }
 
 }  // namespace detail
@@ -59,19 +61,33 @@ inline int evaluate_sparse(const std::string& system, const std::string& model, 
   const V truth = slice(at(test.values(), 0, options.trajectory), 0, 0, options.frames);
 
   const score::SamplerOptions& sampler = options.sampling.sampler;
-  const Value settings{Value::Object{{"system", {system}},
-                                     {"model", {std::to_string(io::hash64(io::read_file(model)))}},
-                                     {"noise", {options.noise}},
-                                     {"trajectory", {options.trajectory}},
-                                     {"frames", {options.frames}},
-                                     {"pieces", {options.pieces}},
-                                     {"samples", {options.sampling.samples}},
-                                     {"steps", {sampler.steps}},
-                                     {"corrections", {sampler.corrections}},
-                                     {"start_time", {sampler.grid.start_time}},
-                                     {"gamma", {options.sampling.guidance.gamma}},
-                                     {"reference_count", {options.sampling.guidance.reference_count}},
-                                     {"seed", {std::to_string(options.sampling.seed)}}}};
+  ObservationSpec fourth;
+  fourth.space = 4;
+  SamplingSettings sampling = options.sampling;
+  sampling.guidance.reference_count =
+      options.reference_count.value_or(static_cast<double>(fourth(unsqueeze(truth, 0)).size()));
+  const std::vector<float> truth_values = truth.to_vector();
+  const Value settings{Value::Object{
+      {"system", {system}},
+      {"model", {std::to_string(io::hash64(io::read_file(model)))}},
+      {"noise", {options.noise}},
+      {"trajectory", {options.trajectory}},
+      {"frames", {options.frames}},
+      {"pieces", {options.pieces}},
+      {"samples", {options.sampling.samples}},
+      {"truth", {std::to_string(io::hash64(std::as_bytes(std::span<const float>(truth_values))))}},
+      {"sampler", {static_cast<std::int64_t>(sampler.method)}},
+      {"grid", {static_cast<std::int64_t>(sampler.grid.policy)}},
+      {"tau", {sampler.tau}},
+      {"zeta", {sampling.guidance.zeta}},
+      {"iterations",
+       {sampling.guidance.iterations ? std::to_string(*sampling.guidance.iterations) : std::string("own")}},
+      {"steps", {sampler.steps}},
+      {"corrections", {sampler.corrections}},
+      {"start_time", {sampler.grid.start_time}},
+      {"gamma", {options.sampling.guidance.gamma}},
+      {"reference_count", {sampling.guidance.reference_count}},
+      {"seed", {std::to_string(options.sampling.seed)}}}};
   EvaluationRows rows(output, settings, {"subsample", "method"}, detail::sparse_values(), restart);
   const index_t total = static_cast<index_t>(options.subsamples.size() * options.methods.size()) * sampler.steps;
   std::optional<io::Progress> line;
@@ -85,7 +101,6 @@ inline int evaluate_sparse(const std::string& system, const std::string& model, 
     for (const std::string& method : options.methods) {
       const std::vector<std::string> keys{std::to_string(s), method};
       if (rows.find(keys) == nullptr) {
-        SamplingSettings sampling = options.sampling;
         sampling.method = method;
         const Assimilation result = assimilate(prior, spec, measured, options.noise, truth.shape(), truth, sampling,
                                                [&](index_t step, index_t steps, const TraceRow&) {
@@ -98,11 +113,10 @@ inline int evaluate_sparse(const std::string& system, const std::string& model, 
                    there ? result.spread : nan, result.error, result.sample_error, result.energy_ratio,
                    result.largest_stability, result.seconds_per_evaluation, detail::outcome_code(result.outcome())}});
         if (options.fields && there)
-          io::save_picture(
-              output + ".s" + std::to_string(s) + "." + method + ".png",
-              draw_fields(prior.description.system,
-                          {host_frames("truth", truth), host_frames("sample", at(result.samples, 0, 0))}, 1),
-              1);
+          io::save_picture(output + ".s" + std::to_string(s) + "." + method + ".png",
+                           draw_fields(prior.description.system,
+                                       {host_frames("truth", truth), host_frames("sample", at(result.samples, 0, 0))}),
+                           1);
       }
       done += sampler.steps;
       if (line) line->update(done);

@@ -141,17 +141,19 @@ struct SamplePicture {
     for (int d = 1; d < example.rank(); ++d) shape.push_back(example.shape()[d]);
     const score::Schedule schedule = description.schedule();
     const auto keys = split(key);
+    // At t = 1 a network's errors would be multiplied by a thousand.
+    score::SamplerOptions sampler;
+    sampler.grid.start_time = schedule.time_of_rho(smaller(50.0, schedule.rho(1)));
+    const V start = score::initial_state<V>(shape, keys.first, schedule, sampler.grid.start_time);
     std::vector<HostFrames> rows{host_frames("data", example)};
     try {
-      const V x = normaliser.denormalised(
-          score::sample(prior, schedule, score::initial_state<V>(shape, keys.first, schedule), {}, keys.second));
+      const V x = normaliser.denormalised(score::sample(prior, schedule, start, sampler, keys.second));
       for (index_t k = 0; k < count; ++k) rows.push_back(host_frames("samples", at(x, 0, k)));
     } catch (const score::NonFiniteSample& error) {
       board.text("samples", info.step, error.what());
       return;
     }
-    const io::Figure figure =
-        description.space.empty() ? draw_paths(rows, {}) : draw_fields(description.system, rows, 1);
+    const io::Figure figure = description.space.empty() ? draw_paths(rows, {}) : draw_fields(description.system, rows);
     io::save_picture(path, figure, 1);
     board.picture("samples", info.step, io::render(io::lay_out(figure), 1));
   }
@@ -162,13 +164,13 @@ int train(const Arguments& arguments, const ModelDescription& description, Net n
           const score::Normaliser<V>& normaliser, const score::TrajectoryParts<V>& parts,
           std::map<std::string, std::string> choices) {
   const Config& config = description.config;
-  const training::RunFolder folder(arguments);
-  io::write_atomically(folder.output.string() + ".json", config_text(config));
   const auto keys = split<4>(Key{arguments.seed});
   const score::WindowChoice choice = config.windows == "all" ? score::WindowChoice::all : score::WindowChoice::random;
   const score::WindowSamples<V> train_windows(parts.train, {.window = config.window, .choice = choice, .key = keys[0]});
   const score::WindowSamples<V> valid_windows(parts.valid, {.window = config.window, .key = keys[1]});
   if (train_windows.size() < 1) throw ArgumentError("the data hold no window to train on");
+  // After everything that can be refused: a run that never began leaves no folder.
+  const training::RunFolder folder(arguments);
 
   init(keys[2], network);
   const optim::Adam optimiser =
@@ -191,6 +193,7 @@ int train(const Arguments& arguments, const ModelDescription& description, Net n
   if (arguments.resume && checkpoint.resume(state, options) && !arguments.quiet)
     std::printf("resumed after step %lld, epoch %lld\n", static_cast<long long>(state.step),
                 static_cast<long long>(state.epoch));
+  io::write_atomically(folder.output.string() + ".json", config_text(config));
   if (!arguments.quiet)
     std::printf("%s: network of %lld parameters; %lld windows of %lld frames an epoch, %lld epochs\n",
                 name_of(description.system), static_cast<long long>(parameter_count(network)),
@@ -234,8 +237,9 @@ int train(const Arguments& arguments, const ModelDescription& description, Net n
   for (const auto& [name, text] : choices) notes["train:" + name] = text;
   notes.merge(description.notes());
   notes["epochs"] = std::to_string(state.epoch);
-  notes["validation_loss"] = io::to_text(validation.value);
   const Net kept = optim::evaluated_model(state, options);
+  validation.metric(kept);  // also when nothing was left to train
+  notes["validation_loss"] = io::to_text(validation.value);
   io::save_model(folder.output, ScoreModel<V, Net>{kept, normaliser}, notes);
   if (!arguments.quiet)
     std::printf("%s: %lld epochs in %.0f s, validation loss %.5f\n", folder.output.c_str(),
@@ -287,6 +291,14 @@ int run(Arguments arguments) {
     Geometry geometry{
         .body_x = arguments.cylinder[0], .body_y = arguments.cylinder[1], .body_radius = arguments.cylinder[2]};
     read_geometry(field_file(arguments.data.front()), geometry);
+    for (const std::string& path : arguments.data) {
+      Geometry other = geometry;
+      read_geometry(field_file(path), other);
+      if (other.first_x != geometry.first_x || other.first_y != geometry.first_y || other.spacing != geometry.spacing)
+        throw ArgumentError(path + " has another grid than " + arguments.data.front() + "; they cannot be one set");
+    }
+    choices["cylinder"] =
+        io::to_text(geometry.body_x) + " " + io::to_text(geometry.body_y) + " " + io::to_text(geometry.body_radius);
     condition = wake_condition(geometry, rows, columns);
   }
   return train(arguments, description, field_network(config, description.channels, condition, arguments.checkpointing),

@@ -75,7 +75,7 @@ TEST_CASE("measured values with gaps are observations, in any place") {
 TEST_CASE("every published method can be asked for; what makes no sense is refused") {
   const ProgramRuns assimilate;
   write_chains(assimilate);
-  const std::string common = "--system lorenz --data x.npy --frames 9 --samples 2 --steps 4 --output s.npy --quiet ";
+  const std::string common = "--system lorenz --data x.npy --frames 9 --samples 2 --steps 4 --quiet --output s.npy ";
   for (const std::string method : {"sda", "sda_detached", "dps", "pigdm", "mmps", "jfps", "dual_scaling"})
     CHECK(assimilate(common + "--observations component=0 --noise 0.25 --method " + method + " --stability cap").code ==
           0);
@@ -92,6 +92,8 @@ TEST_CASE("every published method can be asked for; what makes no sense is refus
   refused("--observations space=2 --noise 0.1", "space=2 is unknown");
   refused("--observations component=0 --noise 0.1 --first-frame 35", "are not in trajectories of 40 frames");
   refused("--observations component=0 --noise 0.1 --trajectory 1", "held-out");
+  refused("--observations component=0 --noise 0.1 --picture x.npy", "would replace what is read");
+  CHECK(io::load_npy(assimilate.folder / "x.npy").shape == std::vector<index_t>{10, 40, 3});
   CHECK(assimilate("--system kolmogorov --data x.npy --observations space=2 --noise 0.1 --output s.npy --quiet").code ==
         2);
   CHECK(assimilate(common + "--observations component=0 --noise 0.1 --steps 0").code == 2);

@@ -51,18 +51,22 @@ TEST_CASE("a network of vectors is trained, and a run that was cut short goes on
   CHECK(train.has("whole.safetensors.run/samples.png"));
   CHECK(train.has("whole.safetensors.run/events"));
   CHECK_THAT(train.read("whole.safetensors.json"), contains("\"window\": 5"));
-  // The last epoch again, from the checkpoint before it: the states of both runs must agree to the last bit.
   REQUIRE(train(common + " --output {seed}.safetensors").code == 0);
   CHECK(train.has("5.safetensors"));
   CHECK(train.read("5.safetensors") == train.read("whole.safetensors"));
-  REQUIRE(train(common + " --output whole.safetensors --resume").code == 0);
-  CHECK(train.read("5.safetensors") == train.read("whole.safetensors"));
+  // Killed somewhere in the middle, or before the first epoch, or after the last.
+  const std::string longer = common + " --epochs 400 --checkpoint-every 1 --output ";
+  REQUIRE(train(longer + "a.safetensors").code == 0);
+  train(longer + "b.safetensors & sleep 0.4; kill -9 $!; wait");
+  REQUIRE(train(longer + "b.safetensors --resume").code == 0);
+  CHECK(train.read("b.safetensors") == train.read("a.safetensors"));
   const auto again = train(common + " --output whole.safetensors");
   CHECK(again.code == 2);
   CHECK_THAT(again.err, contains("--resume"));
   const auto other = train(common + " --output whole.safetensors --resume --batch 4");
   CHECK(other.code == 1);
   CHECK_THAT(other.err, contains("other options"));
+  CHECK_THAT(train.read("whole.safetensors.json"), contains("\"batch_size\": 8"));
 }
 
 TEST_CASE("a network of fields is trained in float and in bfloat16, in groups or at once") {

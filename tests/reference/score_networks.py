@@ -2,7 +2,7 @@
 
 Run `python3 score_networks.py` in this folder: it writes score_*.npz, which tests/test_score_parity.cpp reads.
 Parameters, inputs and cotangents come from `numbers`, which the test has as well; parameter i of a network, in the order
-of its fields, is numbers(i) / 2. Linear weights are [in, out], kernels [out, in, k...], fields channels-last inside the
+of its fields, is numbers(i) / 4. Linear weights are [in, out], kernels [out, in, k...], fields channels-last inside the
 U-Net. The loss is the sum of cotangent * output; 'g.NAME' is its gradient.
 """
 import math
