@@ -212,7 +212,7 @@ void add_training(int threads, gmm::Supervision supervision, const std::string& 
     kolmo::threads::set_count(threads);
     compare(state, Work{.flops = 3 * batch * flops_per_fit(model.options), .items = batch}, [&] {
       auto [value, gradient] =
-          kolmo::detail::batch_gradient(model, samples, loss, indices, 2, kolmo::nn::Pass{Key{7}, true});
+          kolmo::detail::batch_gradient(model, samples, loss, indices, 2, 1, kolmo::nn::Pass{Key{7}, true});
       const double norm = kolmo::optim::global_norm(gradient);
       optimiser.step(model, gradient, optimiser_state, 1e-9, norm > 1 ? 1 / norm : 1.0);
       benchmark::DoNotOptimize(value);
