@@ -92,7 +92,7 @@ TEST_CASE("every published method can be asked for; what makes no sense is refus
   refused("--observations space=2 --noise 0.1", "space=2 is unknown");
   refused("--observations component=0 --noise 0.1 --first-frame 35", "are not in trajectories of 40 frames");
   refused("--observations component=0 --noise 0.1 --trajectory 1", "held-out");
-  refused("--observations component=0 --noise 0.1 --picture x.npy", "would replace what is read");
+  refused("--observations component=0 --noise 0.1 --trace x.npy", "would replace what is read");
   CHECK(io::load_npy(assimilate.folder / "x.npy").shape == std::vector<index_t>{10, 40, 3});
   CHECK(assimilate("--system kolmogorov --data x.npy --observations space=2 --noise 0.1 --output s.npy --quiet").code ==
         2);

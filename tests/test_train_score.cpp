@@ -105,8 +105,8 @@ TEST_CASE("what cannot be trained on is refused with what to do") {
     CHECK_FALSE(train.has("m.safetensors"));
   };
   refused("--data nameless.npy", "does not name its axes");
-  refused("--data turned.npy", "their order is another");
-  refused("--data nan.npy", "time 1, channel 2");
+  refused("--data turned.npy", "transpose the array");
+  refused("--data nan.npy", "time 1, component 2");
   refused("--data x.npy --config even.json", "must be odd");
   refused("--data x.npy --config typo.json", "unknown entry 'windw'");
   refused("--data x.npy --precision bf16", "networks of fields");
