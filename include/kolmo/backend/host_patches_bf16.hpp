@@ -7,6 +7,9 @@
 #include <kolmo/backend/bf16_gemm.hpp>
 #include <kolmo/backend/host_patches.hpp>
 
+// As the products it is made of: not in CUDA files, which have no vector types, and once in kolmo::compiled.
+#if defined(KOLMO_COMPILING) || !(defined(KOLMO_COMPILED) || defined(KOLMO_CUDA_FILE))
+
 namespace kolmo::detail {
 
 template <>
@@ -235,3 +238,5 @@ class HostPatches<BFloat16> {
 };
 
 }  // namespace kolmo::detail
+
+#endif

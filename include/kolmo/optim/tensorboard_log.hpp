@@ -5,7 +5,9 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <kolmo/io/checkpoint_keeper.hpp>
 #include <kolmo/io/tensorboard.hpp>
@@ -56,10 +58,13 @@ class TensorBoardLog {
 
  private:
   void curves(auto& info) {
-    board_->scalars(info.step, {{"loss/train", info.mean_loss},
-                                {"train/learning_rate", info.learning_rate},
-                                {"train/gradient_norm", info.gradient_norm},
-                                {"train/skipped", static_cast<double>(info.state.skipped)}});
+    // Pair by pair: nvcc writes nested braces in a template wrongly.
+    std::vector<std::pair<std::string, double>> values;
+    values.emplace_back("loss/train", info.mean_loss);
+    values.emplace_back("train/learning_rate", info.learning_rate);
+    values.emplace_back("train/gradient_norm", info.gradient_norm);
+    values.emplace_back("train/skipped", static_cast<double>(info.state.skipped));
+    board_->scalars(info.step, values);
   }
 
   std::filesystem::path folder_;
