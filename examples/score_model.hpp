@@ -51,7 +51,7 @@ struct ModelDescription {
     std::map<std::string, std::string> result{{"score:system", name_of(system)},
                                               {"score:config", io::to_json(to_json(config))},
                                               {"score:channels", std::to_string(channels)},
-                                              {"score:space", io::to_json(detail::to_value(space))}};
+                                              {"score:space", io::to_json(to_value(space))}};
     for (const auto& [name, text] : schedule().settings()) result["score:noise:" + name] = text;
     return result;
   }
@@ -75,8 +75,8 @@ struct ModelDescription {
         if (name.starts_with("score:noise:")) noise[name.substr(12)] = text;
       if (!(score::Schedule::from_settings(noise) == d.schedule()))
         throw ArgumentError("the noise schedule of the file is not that of its configuration");
-      if (!detail::from_value(io::parse_json(text_of("score:channels")), d.channels) ||
-          !detail::from_value(io::parse_json(text_of("score:space")), d.space))
+      if (!from_value(io::parse_json(text_of("score:channels")), d.channels) ||
+          !from_value(io::parse_json(text_of("score:space")), d.space))
         throw ArgumentError("score:channels or score:space is no number or list");
     } catch (const ArgumentError& error) {
       throw IoError(source + ": " + error.what());
