@@ -26,12 +26,16 @@ inline index_t continued(index_t i, index_t n, Padding padding) {
 struct Plain {
   index_t rows, columns, in, out, kh, kw, sh, sw, ph, pw;
   Padding padding;
+  index_t bh = ph, bw = pw, dh = 1, dw = 1;  // points behind the field, dilations
+
+  index_t out_rows() const { return (ph + rows + bh - (kh - 1) * dh - 1) / sh + 1; }
+  index_t out_columns() const { return (pw + columns + bw - (kw - 1) * dw - 1) / sw + 1; }
 };
 
 /// y[b, i, j, o] += x w for every term of the definition: visit(index of y, index of x, index of w).
 template <class Visit>
 void for_each_term(index_t batch, const Plain& p, const Visit& visit) {
-  const index_t oh = (p.rows + 2 * p.ph - p.kh) / p.sh + 1, ow = (p.columns + 2 * p.pw - p.kw) / p.sw + 1;
+  const index_t oh = p.out_rows(), ow = p.out_columns();
   for (index_t b = 0; b < batch; ++b)
     for (index_t i = 0; i < oh; ++i)
       for (index_t j = 0; j < ow; ++j)
@@ -39,8 +43,8 @@ void for_each_term(index_t batch, const Plain& p, const Visit& visit) {
           for (index_t c = 0; c < p.in; ++c)
             for (index_t u = 0; u < p.kh; ++u)
               for (index_t v = 0; v < p.kw; ++v) {
-                const index_t y = continued(i * p.sh + u - p.ph, p.rows, p.padding);
-                const index_t x = continued(j * p.sw + v - p.pw, p.columns, p.padding);
+                const index_t y = continued(i * p.sh + u * p.dh - p.ph, p.rows, p.padding);
+                const index_t x = continued(j * p.sw + v * p.dw - p.pw, p.columns, p.padding);
                 if (y < 0 || x < 0) continue;
                 visit(static_cast<std::size_t>(((b * oh + i) * ow + j) * p.out + o),
                       static_cast<std::size_t>(((b * p.rows + y) * p.columns + x) * p.in + c),
@@ -52,12 +56,26 @@ void for_each_term(index_t batch, const Plain& p, const Visit& visit) {
 template <class F = kolmo::fn::Identity>
 Result plain_conv(const Inputs& in, const kolmo::ConvOptions& options, const F& f = {}) {
   const kolmo::Shape &x = in[0].shape, &w = in[1].shape;
-  const auto pad = [&](int i) { return options.pad[i] == -1 ? w[2 + i] / 2 : options.pad[i]; };
-  const Plain p{x[1],   x[2],   x[3],           w[0], w[2], w[3], options.stride[0], options.stride[1],
-                pad(0), pad(1), options.padding};
-  Result y{kolmo::Shape{x[0], (x[1] + 2 * pad(0) - w[2]) / options.stride[0] + 1,
-                        (x[2] + 2 * pad(1) - w[3]) / options.stride[1] + 1, w[0]},
-           {}};
+  const auto pad = [&](int i) {
+    return options.pad[i] == -1 ? ((w[2 + i] - 1) * options.dilation[i] + 1) / 2 : options.pad[i];
+  };
+  const auto behind = [&](int i) { return options.behind[i] == -1 ? pad(i) : options.behind[i]; };
+  const Plain p{x[1],
+                x[2],
+                x[3],
+                w[0],
+                w[2],
+                w[3],
+                options.stride[0],
+                options.stride[1],
+                pad(0),
+                pad(1),
+                options.padding,
+                behind(0),
+                behind(1),
+                options.dilation[0],
+                options.dilation[1]};
+  Result y{kolmo::Shape{x[0], p.out_rows(), p.out_columns(), w[0]}, {}};
   y.values.assign(static_cast<std::size_t>(y.shape.size()), 0.0);
   for_each_term(x[0], p,
                 [&](std::size_t a, std::size_t b, std::size_t c) { y.values[a] += in[0].values[b] * in[1].values[c]; });

@@ -100,6 +100,10 @@ TEST_CASE("products of patches agree with the generic sums") {
         {{2, 5, 8, 2}, {65, 2, 1, 4}, {{{1, 3}}, padding}},
         {{1, 6, 6, 5}, {3, 5, 2, 2}, {{{3, 3}}, padding, {{1, 1}}}},
         {{1, 1, 40, 1}, {1, 1, 1, 5}, {{{1, 2}}, padding, {{0, 4}}}},
+        {{2, 1, 41, 8}, {8, 8, 1, 7}, {{{1, 1}}, padding, {{0, 18}}, {{0, 0}}, {{1, 3}}}},
+        {{1, 1, 43, 3}, {20, 3, 1, 4}, {{{1, 2}}, padding, {{0, 2}}, {{0, 1}}, {{1, 2}}}},
+        {{1, 9, 10, 5}, {4, 5, 3, 3}, {{{3, 2}}, padding, {{-1, 0}}, {{4, 7}}, {{2, 3}}}},
+        {{1, 9, 10, 3}, {4, 3, 3, 3}, {{{1, 1}}, padding, {{3, 0}}, {{1, 4}}, {{2, 2}}}},
     };
     for (const Case& c : cases) expect_equal(c, 2e-6);
   }
@@ -116,6 +120,12 @@ TEST_CASE("Winograd's tiles agree with the generic sums at every border") {
         {{1, 11, 6, 16}, {16, 16, 3, 3}, {{{1, 1}}, padding, {{3, 0}}}},
     };
     for (const Case& c : cases) expect_equal(c, 5e-6);
+    const Case uneven[] = {
+        {{1, 8, 9, 16}, {16, 16, 3, 3}, {{{1, 1}}, padding, {{2, 1}}, {{0, 0}}}},
+        {{1, 8, 9, 16}, {16, 16, 3, 3}, {{{1, 1}}, padding, {{0, 1}}, {{1, 4}}}},
+        {{1, 8, 9, 16}, {16, 16, 3, 3}, {{{1, 1}}, padding, {{-1, -1}}, {{-1, -1}}, {{1, 2}}}},
+    };
+    for (const Case& c : uneven) expect_equal(c, 1e-5);
   }
 }
 

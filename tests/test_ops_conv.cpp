@@ -24,6 +24,8 @@ TEST_CASE("conv2d is its definition for every padding, stride and kernel, with b
       {{2, 5, 3, 2}, {1, 2, 4, 2}, {{{2, 3}}, Padding::replicate, {{2, 1}}}},
       {{1, 6, 1, 2}, {2, 2, 3, 1}, {{{2, 2}}, Padding::circular, {{6, 0}}}},
       {{1, 3, 3, 4}, {2, 4, 3, 3}, {{{1, 1}}, Padding::zeros, {{0, 0}}}},
+      {{2, 1, 9, 2}, {3, 2, 1, 3}, {{{1, 1}}, Padding::zeros, {{0, 6}}, {{0, 0}}, {{1, 3}}}},
+      {{1, 6, 5, 2}, {2, 2, 3, 2}, {{{2, 3}}, Padding::circular, {{3, 0}}, {{1, 4}}, {{2, 3}}}},
   };
   for (const Case& c : cases) {
     const Input x = random_input(c.x, 1), w = random_input(c.w, 2), bias = random_input(Shape{c.w[0]}, 3);

@@ -44,6 +44,26 @@ TEST_CASE("conv1d is conv2d of height one, with its gradients") {
   CHECK_THROWS_AS(conv1d(random_tensor({2, 7, 1}, 1), random_tensor({3, 2, 5}, 1)), ShapeError);
 }
 
+TEST_CASE("conv1d reads ahead or behind, and far, by its pads and dilation") {
+  const V x = random_tensor({1, 9, 2}, 31), w = random_tensor({3, 2, 3}, 32);
+  const ConvOptions causal{{{1, 1}}, Padding::zeros, {{4, 0}}, {{0, 0}}, {{2, 1}}};
+  const V y = conv1d(x, w, causal);
+  REQUIRE((y.shape() == Shape{1, 9, 3}));
+  const auto values = y.to_vector(), field = x.to_vector(), kernel = w.to_vector();
+  for (int j = 0; j < 9; ++j)
+    for (int o = 0; o < 3; ++o) {
+      double expected = 0;
+      for (int u = 0; u < 3; ++u)
+        for (int c = 0; c < 2; ++c)
+          if (j + 2 * u - 4 >= 0)
+            expected += field[static_cast<std::size_t>((j + 2 * u - 4) * 2 + c)] *
+                        kernel[static_cast<std::size_t>((o * 2 + c) * 3 + u)];
+      CHECK(values[static_cast<std::size_t>(j * 3 + o)] == Approx(expected).margin(1e-14));
+    }
+  // By default the pads keep the size.
+  CHECK((conv1d(x, w, ConvOptions{.dilation = {{3, 1}}}).shape() == Shape{1, 9, 3}));
+}
+
 TEST_CASE("conv_transpose1d is the transpose of conv1d") {
   const ConvOptions options{{{3, 1}}, Padding::reflect, {{2, 0}}};
   const V x = random_tensor({2, 11, 3}, 1), w = random_tensor({4, 3, 5}, 2);
@@ -132,6 +152,12 @@ TEST_CASE("bad strides, pads and kernels are refused with what was given and exp
   CHECK_NOTHROW(conv2d(x, w, bias, {{{1, 1}}, Padding::replicate, {{9, 9}}}));
   CHECK_THROWS_AS(conv2d(x, V::zeros(Shape{3, 2, 7, 3}), bias, {{{1, 1}}, Padding::zeros, {{1, 1}}}), ShapeError);
   CHECK_THROWS_WITH(conv2d(x, V::zeros(Shape{3, 4, 3, 3}), bias), contains("4 input channels"));
+  CHECK_THROWS_AS(conv2d(x, w, bias, ConvOptions{.dilation = {{0, 1}}}), ArgumentError);
+  CHECK_THROWS_AS(conv2d(x, w, bias, ConvOptions{.behind = {{1, -2}}}), ArgumentError);
+  CHECK_THROWS_WITH(conv2d(x, w, bias, {{{1, 1}}, Padding::reflect, {{1, 1}}, {{4, 1}}}),
+                    contains("at most 3 with reflect padding, given 4"));
+  CHECK_THROWS_WITH(conv2d(x, w, bias, {{{1, 1}}, Padding::zeros, {{1, 1}}, {{1, 1}}, {{4, 1}}}),
+                    contains("with dilation 4 does not fit a field of 4"));
   CHECK_THROWS_AS(conv2d(V::zeros(Shape{1, 4, 5, 0}), V::zeros(Shape{3, 0, 3, 3}), bias), ShapeError);
   CHECK_THROWS_AS(conv2d(V::zeros(Shape{1, 0, 5, 2}), w, bias), ShapeError);
   CHECK_THROWS_AS(conv2d(x, V::zeros(Shape{3, 2, 0, 3}), bias), ShapeError);

@@ -35,3 +35,19 @@ TEST_CASE("conv_transpose2d is the transpose of conv2d, with a bias and output p
                  {{Shape{2, 5, 4, 3}, Shape{3, 2, 3, 2}, Shape{3}}}}});
   }
 }
+
+TEST_CASE("a transposed convolution trims what its kernels cover by separate numbers at the two ends") {
+  // The causal one of rvq.md 5.1: kernel 2 s, all of the s surplus points trimmed on the right.
+  const ConvOptions options{{{1, 3}}, Padding::zeros, {{0, 0}}, {{0, 3}}};
+  const Plain p{1, 12, 2, 3, 1, 6, 1, 3, 0, 0, Padding::zeros, 0, 3};
+  expect_op<convolution>(
+      "conv_transpose2d", [&](const auto& a, const auto& k) { return conv_transpose2d(a, k, options); },
+      {random_input({2, 1, 4, 3}, 9), random_input({3, 2, 1, 6}, 10)},
+      [&](const Inputs& in) {
+        Result y{Shape{2, 1, 12, 2}, std::vector<double>(48)};
+        for_each_term(2, p, [&](std::size_t a, std::size_t b, std::size_t c) {
+          y.values[b] += in[0].values[a] * in[1].values[c];
+        });
+        return y;
+      });
+}

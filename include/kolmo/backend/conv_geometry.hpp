@@ -2,10 +2,10 @@
 // What a convolution is, for every backend: extents, strides and how a field continues beyond its border. Fields are
 // channels-last,
 //
-//   y[b, i, j, o] = sum_{u, v, c} x[b, i s0 + u - p0, j s1 + v - p1, c] w[o, c, u, v],
+//   y[b, i, j, o] = sum_{u, v, c} x[b, i s0 + u d0 - p0, j s1 + v d1 - p1, c] w[o, c, u, v],
 //
-// with x continued by `padding`. The gradient of x is this sum's transpose; the transposed convolution is that
-// transpose as an operation of its own.
+// with x continued by `padding`, strides s, dilations d and p points before the field. The gradient of x is this sum's
+// transpose; the transposed convolution is that transpose as an operation of its own.
 
 #include <kolmo/core/array.hpp>
 
@@ -17,9 +17,14 @@ enum class Padding { zeros, circular, reflect, replicate };
 
 namespace detail {
 
-/// One axis of a convolution. Positions of the continued field run from -pad to in + pad - 1.
+/// One axis of a convolution. Positions of the continued field run from -pad to in + behind - 1.
 struct ConvAxis {
-  index_t in = 1, out = 1, kernel = 1, stride = 1, pad = 0;
+  index_t in = 1, out = 1, kernel = 1, stride = 1, pad = 0, behind = 0, dilation = 1;
+
+  /// Points from the first to the last entry of the kernel.
+  KOLMO_HD index_t reach() const { return (kernel - 1) * dilation + 1; }
+  /// Points of the continued field.
+  KOLMO_HD index_t continued() const { return pad + in + behind; }
 
   /// The point of the field behind a position; -1 for a zero.
   KOLMO_HD index_t source(index_t position, Padding padding) const {
@@ -37,11 +42,11 @@ struct ConvAxis {
   }
   /// The point of the field that entry `tap` of the kernel meets for a point of the result.
   KOLMO_HD index_t source(index_t point, index_t tap, Padding padding) const {
-    return source(point * stride + tap - pad, padding);
+    return source(point * stride + tap * dilation - pad, padding);
   }
   /// The point of the result for which entry `tap` meets `position`; -1 when there is none.
   KOLMO_HD index_t target(index_t position, index_t tap) const {
-    const index_t distance = position + pad - tap;
+    const index_t distance = position + pad - tap * dilation;
     if (distance < 0 || distance % stride != 0) return -1;
     const index_t point = distance / stride;
     return point < out ? point : -1;

@@ -79,15 +79,15 @@ struct ConvTable {
 
 /// The field continued by its padding, as far as the axis reaches.
 inline index_t continued_source(const ConvAxis& axis, index_t position, Padding padding) {
-  return position < -axis.pad || position >= axis.in + axis.pad ? -1 : axis.source(position, padding);
+  return position < -axis.pad || position >= axis.in + axis.behind ? -1 : axis.source(position, padding);
 }
 
-/// Adds a field given with its border of `pad` points, [batch, in + 2 pad, in + 2 pad, channels], to where the padding
-/// took each point from: the transpose of continuing.
+/// Adds a field given with its border, [batch, pad + in + behind of either axis, channels], to where the padding took
+/// each point from: the transpose of continuing.
 template <class T>
 void fold_border(const ConvGeometry& g, const T* continued, T* x) {
   const ConvAxis &rows = g.axis[0], &across = g.axis[1];
-  const index_t channels = g.channels_in, tall = rows.in + 2 * rows.pad, wide = across.in + 2 * across.pad;
+  const index_t channels = g.channels_in, tall = rows.continued(), wide = across.continued();
   threads::parallel_for(g.batch, [&](index_t b) {
     const T* from = continued + b * tall * wide * channels;
     T* to = x + b * g.pixels_in() * channels;

@@ -54,20 +54,24 @@ class HostConv {
 
   void backward_data(const T* gradient, const T* w, T* x) const {
     const bool fast = std::is_same_v<T, float> && winograd();
+    const ConvAxis &rows = g_.axis[0], &across = g_.axis[1];
     const bool wrapped =
-        fast ? g_.padding == Padding::circular && g_.axis[0].pad <= 1 && g_.axis[1].pad <= 1 : periodic();
-    const bool fold = g_.padding != Padding::zeros && !wrapped && (g_.axis[0].pad > 0 || g_.axis[1].pad > 0);
+        fast ? g_.padding == Padding::circular && at_most_one(rows) && at_most_one(across) : periodic();
+    const bool fold =
+        g_.padding != Padding::zeros && !wrapped && (rows.continued() > rows.in || across.continued() > across.in);
     if (!fold) {
       backward(gradient, w, x, fast, false);
       return;
     }
-    const index_t points = (g_.axis[0].in + 2 * g_.axis[0].pad) * (g_.axis[1].in + 2 * g_.axis[1].pad);
-    const HostScratch<T> continued(g_.batch * points * g_.channels_in);
+    const HostScratch<T> continued(g_.batch * rows.continued() * across.continued() * g_.channels_in);
     backward(gradient, w, continued.data(), fast, true);
     fold_border(g_, continued.data(), x);
   }
 
  private:
+  /// The same pad, none or one point, on both sides.
+  static bool at_most_one(const ConvAxis& axis) { return axis.pad == axis.behind && axis.pad <= 1; }
+
   /// Whether the gradient of the field is a periodic convolution as well: every entry of the kernel meets every point
   /// once.
   bool periodic() const {
@@ -80,7 +84,7 @@ class HostConv {
   /// still gains a factor of two.
   bool winograd() const {
     for (const ConvAxis& axis : g_.axis)
-      if (axis.kernel != 3 || axis.stride != 1 || axis.out < 4) return false;
+      if (axis.kernel != 3 || axis.stride != 1 || axis.dilation != 1 || axis.out < 4) return false;
     return smaller(g_.channels_in, g_.channels_out) >= 8;
   }
 
@@ -102,14 +106,14 @@ class HostConv {
   /// Of the gradient, for `points` of the field of which the first is at position -border.
   ConvTable tiles_of_gradient(const ConvAxis& axis, index_t points, index_t border) const {
     ConvTable table(divide_up(points, 4), 6);
-    const ConvAxis gradient{axis.out, points, 3, 1, axis.pad};
+    const ConvAxis gradient{axis.out, points, 3, 1, axis.pad, axis.behind};
     for (index_t t = 0; t < table.points; ++t)
       for (index_t i = 0; i < 6; ++i) {
         const index_t position = 4 * t + i - border + axis.pad - 2;
         const bool inside = position >= 0 && position < axis.out;
         if (inside)
           table.at(t, i) = position;
-        else if (border == 0 && g_.padding == Padding::circular && axis.pad == 1)
+        else if (border == 0 && g_.padding == Padding::circular && axis.pad == 1 && axis.behind == 1)
           table.at(t, i) = continued_source(gradient, position, Padding::circular);
       }
     return table;
@@ -137,7 +141,8 @@ class HostConv {
   void backward(const T* gradient, const T* w, T* x, [[maybe_unused]] bool fast, bool bordered) const {
     const ConvAxis &rows = g_.axis[0], &across = g_.axis[1];
     const Array<index_t, 2> border{{bordered ? rows.pad : 0, bordered ? across.pad : 0}};
-    const Array<index_t, 2> field{{rows.in + 2 * border[0], across.in + 2 * border[1]}}, from{{rows.out, across.out}};
+    const Array<index_t, 2> field{{bordered ? rows.continued() : rows.in, bordered ? across.continued() : across.in}},
+        from{{rows.out, across.out}};
     const index_t in = g_.channels_out, out = g_.channels_in;
     ConvKernel<T> kernel{w, g_.taps(), g_.channels_in * g_.taps(), false};
     ConvTarget<T> target;
@@ -161,27 +166,32 @@ class HostConv {
         PatchPlan plan{g_.batch, in, out, from, field, r.table, c.table};
         plan.first = {{r.first, c.first}};
         plan.step = {{rows.stride, across.stride}};
-        for (index_t u = i; u < rows.kernel; u += rows.stride)
-          for (index_t v = j; v < across.kernel; v += across.stride) plan.entries.push_back(u * across.kernel + v);
+        for (const index_t u : r.entries)
+          for (const index_t v : c.entries) plan.entries.push_back(u * across.kernel + v);
         HostPatches<T>::forward(plan, gradient, kernel, target);
       }
   }
 
   struct Residue {
     index_t first;
+    std::vector<index_t> entries;
     ConvTable table;
   };
-  /// The points that meet the kernel entries r, r + stride, ...
+  /// The points whose distance to the kernel's first entry is r modulo the stride, and the entries that they meet.
   static Residue residue(const ConvAxis& axis, index_t r, index_t points, index_t border, bool wrap) {
     const index_t s = axis.stride, first = ((r + border - axis.pad) % s + s) % s;
-    Residue result{first, ConvTable(first < points ? divide_up(points - first, s) : 0,
-                                    r < axis.kernel ? divide_up(axis.kernel - r, s) : 0)};
-    for (index_t p = 0; p < result.table.points; ++p)
-      for (index_t u = 0; u < result.table.window; ++u) {
-        const index_t around = first + p * s + axis.pad - (r + u * s);
-        result.table.at(p, u) = wrap ? (around + axis.out) % axis.out : axis.target(first + p * s - border, r + u * s);
+    std::vector<index_t> entries;
+    for (index_t u = 0; u < axis.kernel; ++u)
+      if (u * axis.dilation % s == r) entries.push_back(u);
+    const auto window = static_cast<index_t>(entries.size());
+    ConvTable table(first < points ? divide_up(points - first, s) : 0, window);
+    for (index_t p = 0; p < table.points; ++p)
+      for (index_t e = 0; e < window; ++e) {
+        const index_t u = entries[static_cast<std::size_t>(e)], position = first + p * s - border;
+        table.at(p, e) =
+            wrap ? (position + axis.pad - u * axis.dilation + axis.out) % axis.out : axis.target(position, u);
       }
-    return result;
+    return {first, std::move(entries), std::move(table)};
   }
 
   const ConvGeometry& g_;

@@ -3,7 +3,7 @@
 // tensor kind. Kernels are [out, in, kh, kw] (1-D [out, in, k]) and biases [out]. As in every network library the
 // kernel is not reflected:
 //
-//   y[b, i, j, o] = f(bias[o] + sum_{u, v, c} x[b, i s0 + u - p0, j s1 + v - p1, c] weight[o, c, u, v])
+//   y[b, i, j, o] = f(bias[o] + sum_{u, v, c} x[b, i s0 + u d0 - p0, j s1 + v d1 - p1, c] weight[o, c, u, v])
 //
 // Bias and activation f are part of one recorded operation. For the way back it keeps x only if the gradient of the
 // weight is wanted, the weight only if that of x is, and the sum only if f is not the identity.
@@ -24,8 +24,13 @@ namespace kolmo {
 struct ConvOptions {
   Array<index_t, 2> stride{{1, 1}};
   Padding padding = Padding::zeros;
-  /// Points before and behind the field; -1: half the kernel's extent, which keeps odd kernels' fields in size.
+  /// Points before the field; -1: half the kernel's reach (kernel - 1) dilation + 1, which keeps the size of fields
+  /// when the reach is odd and the stride one.
   Array<index_t, 2> pad{{-1, -1}};
+  /// Points behind the field; -1: as many as before it.
+  Array<index_t, 2> behind{{-1, -1}};
+  /// Distance of the points that neighbouring entries of the kernel meet.
+  Array<index_t, 2> dilation{{1, 1}};
 };
 
 namespace detail {
@@ -43,26 +48,42 @@ inline const char* padding_name(Padding padding) {
   }
 }
 
-/// One axis with its kernel, stride and pad. Throws ShapeError or ArgumentError unless they fit; sets `out`.
-inline ConvAxis conv_axis(const std::string& name, index_t in, index_t kernel, index_t stride, index_t pad,
-                          Padding padding) {
-  if (stride < 1) throw ArgumentError(name + ": the stride must be at least 1, given " + std::to_string(stride));
-  if (pad < -1)
-    throw ArgumentError(name + ": the pad must be at least 0, or -1 for half the kernel, given " + std::to_string(pad));
-  if (in < 1 || kernel < 1)
-    throw ShapeError(name + ": expected fields and kernels of at least one point, given a field of " +
-                     std::to_string(in) + " and a kernel of " + std::to_string(kernel));
-  if (pad == -1) pad = kernel / 2;
+/// The kernel of one axis with its options, the defaults resolved; `in` and `out` are not set. Throws ArgumentError for
+/// strides and dilations below 1 and pads below -1, ShapeError for an empty kernel.
+inline ConvAxis conv_axis_options(const std::string& name, index_t kernel, const ConvOptions& options, int i) {
+  ConvAxis axis;
+  axis.kernel = kernel;
+  axis.stride = options.stride[i];
+  axis.dilation = options.dilation[i];
+  if (axis.stride < 1 || axis.dilation < 1)
+    throw ArgumentError(name + ": the stride and the dilation must be at least 1, given " +
+                        std::to_string(axis.stride) + " and " + std::to_string(axis.dilation));
+  if (options.pad[i] < -1 || options.behind[i] < -1)
+    throw ArgumentError(name + ": the pads must be at least 0, or -1 for half the kernel before and as many behind, " +
+                        "given " + std::to_string(options.pad[i]) + " and " + std::to_string(options.behind[i]));
+  if (kernel < 1) throw ShapeError(name + ": expected a kernel of at least one point, given " + std::to_string(kernel));
+  axis.pad = options.pad[i] == -1 ? axis.reach() / 2 : options.pad[i];
+  axis.behind = options.behind[i] == -1 ? axis.pad : options.behind[i];
+  return axis;
+}
+
+/// Sets the extents of an axis. Throws ShapeError or ArgumentError unless the kernel and the pads fit the field.
+inline ConvAxis conv_axis(const std::string& name, index_t in, ConvAxis axis, Padding padding) {
+  if (in < 1) throw ShapeError(name + ": expected a field of at least one point, given " + std::to_string(in));
+  const index_t pad = larger(axis.pad, axis.behind);
   const index_t most = padding == Padding::reflect ? in - 1 : padding == Padding::circular ? in : pad;
   if (pad > most)
     throw ArgumentError(name + ": a field of " + std::to_string(in) + " points can be continued by at most " +
                         std::to_string(most) + " with " + padding_name(padding) + " padding, given " +
                         std::to_string(pad));
-  if (kernel > in + 2 * pad)
-    throw ShapeError(name + ": a kernel of " + std::to_string(kernel) + " does not fit a field of " +
-                     std::to_string(in) + " points with a pad of " + std::to_string(pad) +
+  axis.in = in;
+  if (axis.reach() > axis.continued())
+    throw ShapeError(name + ": a kernel of " + std::to_string(axis.kernel) + " with dilation " +
+                     std::to_string(axis.dilation) + " does not fit a field of " + std::to_string(in) +
+                     " points with pads of " + std::to_string(axis.pad) + " and " + std::to_string(axis.behind) +
                      "; pad by more or use a smaller kernel");
-  return {in, (in + 2 * pad - kernel) / stride + 1, kernel, stride, pad};
+  axis.out = (axis.continued() - axis.reach()) / axis.stride + 1;
+  return axis;
 }
 
 inline void check_conv_ranks(const std::string& name, const Shape& x, const Shape& weight, int rank, int channel_axis) {
@@ -91,7 +112,7 @@ inline ConvGeometry conv_geometry(const std::string& name, const Shape& x, const
   g.channels_out = weight[0];
   g.padding = options.padding;
   for (int i = 0; i < 2; ++i)
-    g.axis[i] = conv_axis(name, x[1 + i], weight[2 + i], options.stride[i], options.pad[i], options.padding);
+    g.axis[i] = conv_axis(name, x[1 + i], conv_axis_options(name, weight[2 + i], options, i), options.padding);
   return g;
 }
 
@@ -105,14 +126,13 @@ inline ConvGeometry conv_transpose_geometry(const std::string& name, const Shape
   g.channels_out = weight[0];
   g.padding = options.padding;
   for (int i = 0; i < 2; ++i) {
-    const index_t stride = options.stride[i], kernel = weight[2 + i];
-    const index_t pad = options.pad[i] == -1 ? kernel / 2 : options.pad[i];
+    const ConvAxis axis = conv_axis_options(name, weight[2 + i], options, i);
     if (x[1 + i] < 1) throw ShapeError(name + ": expected a field of at least one point, given shape " + x.to_string());
-    if (output_padding[i] < 0 || output_padding[i] >= larger<index_t>(1, stride))
+    if (output_padding[i] < 0 || output_padding[i] >= axis.stride)
       throw ArgumentError(name + ": the output padding must be at least 0 and less than the stride " +
-                          std::to_string(stride) + ", given " + std::to_string(output_padding[i]));
-    const index_t points = (x[1 + i] - 1) * stride - 2 * pad + kernel + output_padding[i];
-    g.axis[i] = conv_axis(name, points, kernel, stride, pad, options.padding);
+                          std::to_string(axis.stride) + ", given " + std::to_string(output_padding[i]));
+    const index_t points = (x[1 + i] - 1) * axis.stride + axis.reach() - axis.pad - axis.behind + output_padding[i];
+    g.axis[i] = conv_axis(name, points, axis, options.padding);
   }
   return g;
 }
@@ -259,7 +279,11 @@ auto conv_transpose_recorded(const ConvGeometry& g, const X& x, const W& w, cons
 
 /// 1-D as 2-D of height one.
 inline ConvOptions conv_row(const ConvOptions& options) {
-  return {{{1, options.stride[0]}}, options.padding, {{0, options.pad[0]}}};
+  return {{{1, options.stride[0]}},
+          options.padding,
+          {{0, options.pad[0]}},
+          {{0, options.behind[0]}},
+          {{1, options.dilation[0]}}};
 }
 template <TensorLike X>
 auto as_row(const X& x) {
@@ -276,9 +300,10 @@ auto without_row(const X& x) {
 
 }  // namespace detail
 
-/// f(conv(x) + bias): x [B, H, W, C], weight [out, C, kh, kw], bias [out]; the result has (H + 2 pad - kh) / stride + 1
-/// rows, likewise columns. Throws ShapeError when the shapes do not fit each other or the kernel exceeds the padded
-/// field, ArgumentError for a stride below 1 and for a pad below -1 or beyond what the padding can continue.
+/// f(conv(x) + bias): x [B, H, W, C], weight [out, C, kh, kw], bias [out]; the result has
+/// (pad + H + behind - reach) / stride + 1 rows with reach = (kh - 1) dilation + 1, likewise columns. Throws ShapeError
+/// when the shapes do not fit each other or the kernel exceeds the padded field, ArgumentError for a stride or dilation
+/// below 1 and for a pad below -1 or beyond what the padding can continue.
 template <TensorLike X, TensorLike W, TensorLike C, class F = fn::Identity>
 auto conv2d(const X& x, const W& weight, const C& bias, const ConvOptions& options = {}, const F& f = {}) {
   const auto g = detail::conv_geometry("conv2d", x.shape(), weight.shape(), options);
@@ -307,8 +332,8 @@ auto conv1d(const X& x, const W& weight, const ConvOptions& options = {}) {
 }
 
 /// The transpose of conv2d with the same options, plus a bias: x [B, H, W, C], weight [C, out, kh, kw], bias [out]; the
-/// result has (H - 1) stride - 2 pad + kh + output_padding rows, likewise columns. Throws as conv2d, and ArgumentError
-/// unless 0 <= output_padding < stride.
+/// result has (H - 1) stride + reach - pad - behind + output_padding rows, likewise columns: `pad` trims the front of
+/// what the kernels cover, `behind` the back. Throws as conv2d, and ArgumentError unless 0 <= output_padding < stride.
 template <TensorLike X, TensorLike W, TensorLike C>
 auto conv_transpose2d(const X& x, const W& weight, const C& bias, const ConvOptions& options = {},
                       const Array<index_t, 2>& output_padding = {}) {

@@ -61,7 +61,7 @@ struct ConvScatter {
   }
 
   /// Positions beyond the two ends that may stand for a point of the field.
-  KOLMO_HD index_t border(const ConvAxis& axis) const { return g.padding == Padding::zeros ? 0 : 2 * axis.pad; }
+  KOLMO_HD index_t border(const ConvAxis& axis) const { return g.padding == Padding::zeros ? 0 : axis.pad + axis.behind; }
   /// The point itself first, then the positions before and behind the field.
   KOLMO_HD static index_t position(const ConvAxis& axis, index_t number, index_t point) {
     if (number < 0) return point;
