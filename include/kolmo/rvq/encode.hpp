@@ -1,135 +1,32 @@
 #pragma once
 // Residual vector quantization by plain tables C_0, C_1, ...: every stage codes what the stages before it left,
 //
-//   r_0 = x,   k_q = the nearest codeword of r_q in C_q,   r_{q+1} = r_q - C_q[k_q],   x^ = C_0[k_0] + C_1[k_1] + ...
+//   r_0 = x,   k_q = the nearest codeword of r_q in C_q,   r_{q+1} = r_q - C_q[k_q]
 //
-// Codes of fewer stages are the first codes of more stages.
+// Codes of fewer stages are then the first codes of more stages. A beam (rvq/beam.hpp) keeps several codes per vector
+// on the way: a smaller error, but no such prefixes.
 
-#include <span>
-
-#include <kolmo/ops/nearest.hpp>
-#include <kolmo/rvq/code.hpp>
+#include <kolmo/rvq/beam.hpp>
 
 namespace kolmo::rvq {
 
-namespace detail {
-
-using namespace kolmo::detail;
-
-/// x^ of one vector, its sum in the order of the stages; -1 adds nothing.
-template <class T>
-struct AddCodewordKernel {
-  const T* table;
-  const Code* codes;
-  T* sum;
-  index_t d, stages, stage;
-  T sign;
-  KOLMO_HD void operator()(index_t item) const {
-    const index_t row = item / d, j = item % d;
-    const Code k = codes[row * stages + stage];
-    if (k >= 0) sum[item] = sum[item] + sign * table[k * d + j];
-  }
-};
-
-struct PutColumnKernel {
-  const Code* from;
-  Code* to;
-  index_t columns, column;
-  KOLMO_HD void operator()(index_t row) const { to[row * columns + column] = from[row]; }
-};
-
-struct LoadBadCode {
-  const Code* codes;
-  index_t columns, column, extent, rows;
-  KOLMO_HD index_t operator()(index_t, index_t row) const {
-    const Code k = codes[row * columns + column];
-    return k < -1 || k >= extent ? row : rows;
-  }
-};
-
+/// Codes [n, A] of the rows of x [n, d] by A tables [K_q, d]: every stage takes the nearest codeword, or, with a beam
+/// wider than one, the path of the least error among `beam` in every stage. Throws ShapeError for shapes that do not
+/// fit, ArgumentError for a row of x with a NaN or an infinity, and unless beam >= 1.
 template <PlainTensor V>
-void check_tables(std::span<const V> tables, const char* operation) {
-  if (tables.empty()) throw ArgumentError(std::string(operation) + ": no tables given; expected at least one stage");
-  for (std::size_t q = 0; q < tables.size(); ++q) {
-    const Shape& shape = tables[q].shape();
-    if (shape.rank() != 2 || shape[0] < 1 || shape[1] < 1 || shape[1] != tables[0].shape()[-1])
-      throw ShapeError(std::string(operation) + ": expected tables [codes, d] of one d, stage " + std::to_string(q) +
-                       " has " + shape.to_string() + " and stage 0 " + tables[0].shape().to_string());
-  }
-}
-
-/// Throws ArgumentError for a code outside [-1, K) of its stage.
-template <PlainTensor V, class I>
-void check_codes(std::span<const V> tables, const I& codes, const char* operation) {
-  using B = typename V::Backend;
-  const auto stages = static_cast<index_t>(tables.size());
-  if (codes.rank() != 2 || codes.shape()[1] > stages)
-    throw ShapeError(std::string(operation) + ": expected codes [n, stages] of at most " + std::to_string(stages) +
-                     " stages, given " + codes.shape().to_string());
-  const index_t n = codes.shape()[0], columns = codes.shape()[1];
-  if (n == 0) return;
-  for (index_t q = 0; q < columns; ++q) {
-    const index_t extent = tables[static_cast<std::size_t>(q)].shape()[0];
-    auto first = Tensor<index_t, B>::uninitialized(Shape{});
-    B::reduce(1, n, LoadBadCode{codes.data(), columns, q, extent, n}, KeepSmallest{}, n,
-              StoreRow<index_t>{first.mutable_data()});
-    const index_t row = first.item();
-    if (row < n)
-      throw ArgumentError(std::string(operation) + ": the code " +
-                          std::to_string(codes.view(Shape{}, Strides{}, row * columns + q).item()) + " of vector " +
-                          std::to_string(row) + " in stage " + std::to_string(q) + " is not in [0, " +
-                          std::to_string(extent) + "), nor -1 for none");
-  }
-}
-
-}  // namespace detail
-
-/// The sum of the codewords, in the order of the stages: codes [n, A] with A at most the number of tables [K_q, d] give
-/// [n, d]. A code of -1 adds nothing. Throws ShapeError, or ArgumentError for a code outside its table.
-template <PlainTensor V>
-V decode_residual(std::span<const V> tables, const CodesOf<V>& codes) {
-  using T = typename V::Scalar;
-  detail::check_tables(tables, "decode_residual");
-  const auto source = codes.contiguous();
-  detail::check_codes(tables, source, "decode_residual");
-  const index_t n = codes.shape()[0], d = tables[0].shape()[1];
-  V result = V::zeros(Shape{n, d});
-  for (index_t q = 0; q < codes.shape()[1]; ++q) {
-    const V table = tables[static_cast<std::size_t>(q)].contiguous();
-    V::Backend::for_each(n * d, detail::AddCodewordKernel<T>{table.data(), source.data(), result.mutable_data(), d,
-                                                             codes.shape()[1], q, T(1)});
-  }
-  return result;
-}
-template <PlainTensor V>
-V decode_residual(const std::vector<V>& tables, const CodesOf<V>& codes) {
-  return decode_residual(std::span<const V>(tables), codes);
-}
-
-/// Codes [n, A] of the rows of x [n, d] by A tables [K_q, d], every stage taking the nearest codeword. Throws
-/// ShapeError for shapes that do not fit, ArgumentError for a row of x with a NaN or an infinity.
-template <PlainTensor V>
-CodesOf<V> encode_residual(std::span<const V> tables, const V& x) {
-  using B = typename V::Backend;
-  using T = typename V::Scalar;
+CodesOf<V> encode_residual(std::span<const V> tables, const V& x, index_t beam = 1) {
   detail::check_tables(tables, "encode_residual");
   detail::check_nearest_shapes(x.shape(), tables[0].shape(), "encode_residual");
-  const index_t n = x.shape()[0], d = x.shape()[1];
-  const auto stages = static_cast<index_t>(tables.size());
-  auto codes = CodesOf<V>::uninitialized(Shape{n, stages});
-  V residual = x.copy();
-  for (index_t q = 0; q < stages; ++q) {
-    const V table = tables[static_cast<std::size_t>(q)].contiguous();
-    const auto nearest = nearest_rows(residual, table, half_squared_norms(table));
-    B::for_each(n, detail::PutColumnKernel{nearest.index.data(), codes.mutable_data(), stages, q});
-    B::for_each(n * d,
-                detail::AddCodewordKernel<T>{table.data(), codes.data(), residual.mutable_data(), d, stages, q, T(-1)});
-  }
-  return codes;
+  if (beam < 1)
+    throw ArgumentError("encode_residual: the width of the beam must be at least 1, given " + std::to_string(beam));
+  BeamPaths<V> paths = beam_start(x);
+  for (std::size_t q = 0; q < tables.size(); ++q)
+    paths = beam_step(paths, tables[q], q + 1 < tables.size() ? beam : index_t{1});
+  return paths.codes.reshaped(Shape{x.shape()[0], static_cast<index_t>(tables.size())});
 }
 template <PlainTensor V>
-CodesOf<V> encode_residual(const std::vector<V>& tables, const V& x) {
-  return encode_residual(std::span<const V>(tables), x);
+CodesOf<V> encode_residual(const std::vector<V>& tables, const V& x, index_t beam = 1) {
+  return encode_residual(std::span<const V>(tables), x, beam);
 }
 
 }  // namespace kolmo::rvq
