@@ -64,3 +64,148 @@ TEST_CASE("R4: codewords stay in the hull of the data and of their start, whatev
     }
   }
 }
+
+TEST_CASE("R6: data times a factor gives the same codes and codewords times the factor") {
+  const auto pool = mix8<double>(2048, Key{1});
+  using Doubles = Tensor<double, Cpu>;
+  const auto start = gaussian<double>(16, 8, Key{2});
+  auto book = book_at(start, 0);
+  for (const double factor : {0x1p-10, 1e3}) {
+    const auto scaled = [&](const Doubles& x) { return apply(fn::Multiply{}, x, Doubles::scalar(factor)); };
+    auto plain = book, other = book_at(scaled(start), 0);
+    for (std::uint64_t s = 0; s < 120; ++s) {
+      const auto x = batch(pool, 64, fold_in(Key{3}, s));
+      const auto codes = assign(plain, x).codes;
+      REQUIRE(assign(other, scaled(x)).codes.to_vector() == codes.to_vector());
+      step(plain, x, fold_in(Key{4}, s));
+      const auto report = step(other, scaled(x), fold_in(Key{4}, s));
+      if (s == 99) CHECK_FALSE(report.replaced.empty());
+    }
+    CHECK(rms_difference(scaled(plain.codewords), other.codewords) < 1e-12 * factor);
+  }
+}
+
+TEST_CASE("R7: one stream cut into large batches or into small ones of less forgetting gives one codebook") {
+  const auto pool = mix8(16384, Key{1});
+  CodebookOptions large, small;
+  large.dead_threshold = small.dead_threshold = 0;
+  small.decay = std::pow(large.decay, 0.25);
+  const auto start = batch(pool, 32, Key{5});
+  auto whole = book_at(start, 512 / 32.0, large), parts = book_at(start, 128 / 32.0, small);
+  for (std::uint64_t s = 0; s < 300; ++s) {
+    const auto x = batch(pool, 512, fold_in(Key{3}, s));
+    step(whole, x, Key{});
+    for (index_t i = 0; i < 4; ++i) step(parts, slice_rows(x, 128 * i, 128), Key{});
+  }
+  CHECK(rms_difference(whole.codewords, parts.codewords) < 0.02 * std::sqrt(mean_square_error(whole, pool)));
+  CHECK(parts.updates == 1200);
+}
+
+TEST_CASE("R8: the ratio of averaged sums and counts is the incremental average") {
+  const auto pool = mix8(8192, Key{1});
+  CodebookOptions options;
+  options.dead_threshold = 0;
+  auto incremental = book_at(batch(pool, 32, Key{5}), 4, options);
+  auto ratio = incremental;
+  auto sums = weighted_sums(ratio);
+  for (std::uint64_t s = 0; s < 1000; ++s) {
+    const auto x = batch(pool, 128, fold_in(Key{3}, s));
+    // The same codes for both: near ties would go apart and hide what is compared.
+    const auto statistics = collect(incremental, x, assign(incremental, x).codes);
+    update(incremental, statistics, Key{});
+    update_ratio(ratio, sums, statistics);
+  }
+  CHECK(ratio.counts.to_vector() == incremental.counts.to_vector());
+  CHECK(rms_difference(ratio.codewords, incremental.codewords) < 1e-5 * largest(incremental.codewords));
+  // S = c instead of S = N c divides every codeword by its count.
+  auto wrong = incremental;
+  Matrix codewords = wrong.codewords;
+  update_ratio(wrong, codewords, collect(wrong, slice_rows(pool, 0, 1), Codes::from({0})));
+  CHECK(largest(wrong.codewords) < 0.9 * largest(incremental.codewords));
+}
+
+TEST_CASE("R21: statistics of two workers are those of one with all vectors, and so are codes that start again") {
+  const auto pool = mix8(8192, Key{1});
+  const auto start = gaussian(64, 8, Key{2});
+  auto one = book_at(start, 0), two = book_at(start, 0);
+  index_t replaced = 0;
+  for (std::uint64_t s = 0; s < 150; ++s) {
+    const auto x = batch(pool, 256, fold_in(Key{3}, s)), first = slice_rows(x, 0, 100),
+               second = slice_rows(x, 100, 156);
+    const auto whole = step(one, x, fold_in(Key{4}, s));
+    const auto parts =
+        add(collect(two, first, assign(two, first).codes), collect(two, second, assign(two, second).codes));
+    const auto report = update(two, parts, fold_in(Key{4}, s));
+    REQUIRE(report.replaced == whole.replaced);
+    replaced += static_cast<index_t>(report.replaced.size());
+  }
+  CHECK(replaced > 5);
+  CHECK(rms_difference(one.codewords, two.codewords) <= 1e-6 * largest(one.codewords));
+  CHECK(rms_difference(one.counts, two.counts) <= 1e-6 * largest(one.counts));
+  CHECK_THROWS_AS(add(collect(one, pool, assign(one, pool).codes),
+                      collect(book_at(slice_rows(start, 0, 3), 1), pool, Codes::zeros(Shape{8192}))),
+                  ShapeError);
+}
+
+TEST_CASE("R22: vectors in BFloat16 give the averages of their values, which are kept in float") {
+  const auto pool = mix8(8192, Key{1});
+  auto book = book_at(batch(pool, 32, Key{5}), 16), half = book;
+  index_t different = 0, all = 0;
+  for (std::uint64_t s = 0; s < 60; ++s) {
+    const auto x = batch(pool, 512, fold_in(Key{3}, s));
+    const auto rounded = cast<BFloat16>(x);
+    const auto codes = assign(book, x).codes.to_vector(), others = assign(book, rounded).codes.to_vector();
+    for (std::size_t i = 0; i < codes.size(); ++i, ++all) different += codes[i] != others[i] ? 1 : 0;
+    update(half, collect(half, rounded, assign(book, x).codes), Key{});
+    update(book, collect(book, x, assign(book, x).codes), Key{});
+  }
+  CHECK(different < all / 100);
+  CHECK(half.counts.to_vector() == book.counts.to_vector());
+  CHECK(rms_difference(half.codewords, book.codewords) < 1e-3 * largest(book.codewords));
+}
+
+TEST_CASE("R19: every update counts one; frozen books and batches that count nothing change nothing") {
+  const auto pool = mix8(512, Key{1});
+  auto book = book_at(gaussian(8, 8, Key{2}), 1);
+  for (int s = 1; s <= 3; ++s) CHECK(step(book, pool, Key{}).update == s);
+  CHECK(book.updates == 3);
+  const auto unchanged = [&](const Codebook<Matrix>& other) {
+    return other.updates == 3 && other.codewords.to_vector() == book.codewords.to_vector() &&
+           other.counts.to_vector() == book.counts.to_vector() && other.ages.to_vector() == book.ages.to_vector();
+  };
+  auto frozen = book;
+  frozen.frozen = true;
+  CHECK_FALSE(step(frozen, pool, Key{}).applied);
+  CHECK(unchanged(frozen));
+  auto masked = book;
+  CHECK_FALSE(update(masked, collect(masked, pool, Codes::full(Shape{512}, -1)), Key{}).applied);
+  CHECK(unchanged(masked));
+  auto poisoned = book;
+  auto infinite = pool;
+  infinite.mutable_data()[100] = std::numeric_limits<float>::infinity();
+  CHECK_THROWS_WITH(update(poisoned, collect(poisoned, infinite, Codes::zeros(Shape{512})), Key{}),
+                    Contains("not finite"));
+  CHECK(unchanged(poisoned));
+  // Codewords trained by gradient are the optimiser's.
+  CodebookOptions options;
+  options.training = CodebookTraining::gradient;
+  auto learned = book_at(book.codewords, 1, options);
+  CHECK(step(learned, pool, Key{}).applied);
+  CHECK(learned.codewords.to_vector() == book.codewords.to_vector());
+  CHECK(learned.updates == 1);
+  CHECK(perplexity_of(usage(book, pool)) > 1);
+}
+
+TEST_CASE("Averages by angle stay unit vectors") {
+  const auto pool = mix8(1024, Key{1});
+  CodebookOptions options;
+  options.distance = Distance::cosine;
+  auto book = book_at(gaussian(16, 8, Key{2}), 0, options);
+  for (std::uint64_t s = 0; s < 120; ++s) step(book, batch(pool, 64, fold_in(Key{3}, s)), fold_in(Key{4}, s));
+  const auto words = book.codewords.to_vector();
+  for (std::size_t k = 0; k < 16; ++k) {
+    double squares = 0;
+    for (std::size_t i = 0; i < 8; ++i) squares += static_cast<double>(words[8 * k + i]) * words[8 * k + i];
+    CHECK(squares == Approx(1).epsilon(1e-6));
+  }
+}
