@@ -15,16 +15,16 @@ namespace config_file {
 
 using namespace kolmo;
 
-inline io::JsonValue to_value(const std::vector<index_t>& list) {
-  io::JsonValue result;
-  auto& array = result.value.emplace<io::JsonValue::Array>(list.size());
-  for (std::size_t i = 0; i < list.size(); ++i) array[i].value = static_cast<std::int64_t>(list[i]);
-  return result;
-}
 inline io::JsonValue to_value(bool x) { return {x}; }
 inline io::JsonValue to_value(index_t x) { return {static_cast<std::int64_t>(x)}; }
 inline io::JsonValue to_value(double x) { return {x}; }
 inline io::JsonValue to_value(const std::string& x) { return {x}; }
+template <class X>
+io::JsonValue to_value(const std::vector<X>& list) {
+  io::JsonValue::Array array;
+  for (const X& x : list) array.push_back(to_value(x));
+  return {array};
+}
 
 inline bool from_value(const io::JsonValue& value, index_t& x) {
   const auto* integer = std::get_if<std::int64_t>(&value.value);
@@ -50,10 +50,11 @@ inline bool from_value(const io::JsonValue& value, std::string& x) {
   if (text) x = *text;
   return text != nullptr;
 }
-inline bool from_value(const io::JsonValue& value, std::vector<index_t>& list) {
+template <class X>
+bool from_value(const io::JsonValue& value, std::vector<X>& list) {
   const auto* array = std::get_if<io::JsonValue::Array>(&value.value);
   if (!array) return false;
-  list.assign(array->size(), 0);
+  list.assign(array->size(), X());
   for (std::size_t i = 0; i < list.size(); ++i)
     if (!from_value((*array)[i], list[i])) return false;
   return true;
@@ -65,6 +66,7 @@ const char* kind_of(const X&) {
   if constexpr (std::is_same_v<X, double>) return "a number";
   if constexpr (std::is_same_v<X, bool>) return "true or false";
   if constexpr (std::is_same_v<X, std::string>) return "a text";
+  if constexpr (std::is_same_v<X, std::vector<double>>) return "a list of numbers";
   return "a list of whole numbers";
 }
 
