@@ -3,6 +3,7 @@
 #include "catch.hpp"
 #include "io_support.hpp"
 
+#include <limits>
 #include <sstream>
 
 #include <kolmo/backend/cpu.hpp>
@@ -51,6 +52,34 @@ std::size_t lines(const std::string& text) {
 }
 
 }  // namespace
+
+namespace {
+struct LossAtEnd {
+  double epoch = 0, end = 0;
+  void on_epoch(auto& info) { epoch = info.mean_loss; }
+  void on_end(auto& info) { end = info.mean_loss; }
+};
+struct NeverFinite {
+  auto operator()(const auto& model, const auto& batch) const {
+    const auto& [x, y] = batch;
+    return mean(model(x) - y) * std::numeric_limits<double>::infinity();
+  }
+};
+}  // namespace
+
+TEST_CASE("at the end of a training the mean loss is that of the last epoch; without a finite loss there is none") {
+  const Run run;
+  auto state = run.start();
+  LossAtEnd seen;
+  optim::train(state, run.optimiser, run.data, SquaredError{}, run.options, seen);
+  CHECK(seen.end > 0);
+  CHECK(seen.end == seen.epoch);
+
+  auto other = run.start();
+  optim::train(other, run.optimiser, run.data, NeverFinite{}, run.options, seen);
+  CHECK(seen.epoch != seen.epoch);
+  CHECK(other.skipped == 8);
+}
 
 TEST_CASE("the log has a row an epoch or every so many steps, and the asked columns") {
   const io::test::TemporaryDirectory place;

@@ -219,7 +219,11 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
     info.gradient_norm = state.last_gradient_norm;
     info.learning_rate = state.last_learning_rate;
     info.skipped = state.skipped_in_a_row > 0;
-    info.mean_loss = state.loss_count > 0 ? state.loss_sum / static_cast<double>(state.loss_count) : 0;
+    // Behind the last step of an epoch the sums begin anew and its mean stays; without one finite loss there is none.
+    if (state.loss_count > 0)
+      info.mean_loss = state.loss_sum / static_cast<double>(state.loss_count);
+    else if (state.step_in_epoch > 0)
+      info.mean_loss = std::numeric_limits<double>::quiet_NaN();
     info.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   };
   const auto finish = [&](TrainStatus status) {
