@@ -69,6 +69,7 @@ TEST_CASE("5.3: axes must be named, and in the order of the data") {
   CHECK_THAT(refused({"time", "sample", "channel", "y", "x"}), contains("transpose"));
   CHECK_THAT(refused({"sample", "channel", "time", "y", "x"}), contains("their order is another"));
   CHECK_THAT(refused({"sample", "time", "y", "x", "channel"}), contains("their order is another"));
+  CHECK_THAT(refused({"time", "chain", "component", "y", "x"}), contains("their order is another"));
   CHECK_THAT(refused({"sample", "time", "z", "y", "x"}), contains("none is the channel"));
   CHECK_THAT(refused({"sample", "trajectory", "time", "channel", "x"}), contains("the same"));
   CHECK_THAT(refused({"sample", "time", "channel", "x"}), contains("4 names"));

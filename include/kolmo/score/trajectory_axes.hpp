@@ -43,7 +43,9 @@ inline AxisNames checked_axes(const AxisNames& found, std::size_t rank, const st
     throw ArgumentError(source + ": " + std::to_string(found.size()) + " names " + to_text(found) + " for " +
                         std::to_string(rank) + " axes; " + expected);
   AxisNames names = found;
-  if (axis_role(names[0]) == AxisRole::time) names.insert(names.begin(), "sample");
+  bool has_samples = false;
+  for (const std::string& name : names) has_samples = has_samples || axis_role(name) == AxisRole::sample;
+  if (!has_samples && axis_role(names[0]) == AxisRole::time) names.insert(names.begin(), "sample");
   const auto refuse = [&](const std::string& why) {
     throw ArgumentError(source + ": the axes are " + to_text(found) + "; " + why + ". " + expected +
                         "; transpose the array and its names, do not rename the axes");
