@@ -234,11 +234,9 @@ int run_any(Arguments& arguments) {
         "give --model: models of lorenz and kolmogorov are shipped, others are made by train_score --system " +
             arguments.system);
   const TrajectoryPrior prior = load_prior(arguments.model, arguments.windows);
-  const double from = prior.description.schedule().rho(1);
-  sampler.grid.start_time =
-      arguments.paper && !arguments.start_rho
-          ? 1
-          : prior.description.schedule().time_of_rho(std::min(arguments.start_rho.value_or(50), from));
+  sampler.grid.start_time = arguments.paper && !arguments.start_rho
+                                ? 1
+                                : start_time(prior.description.schedule(), arguments.start_rho.value_or(50));
   if (arguments.system != name_of(prior.description.system))
     throw ArgumentError(arguments.model + " is a model of " + name_of(prior.description.system) + ", not of " +
                         arguments.system);

@@ -152,7 +152,7 @@ void draw_table(const std::vector<Medians>& table, const std::vector<std::string
 }
 
 struct LorenzModel {
-  LorenzPrior prior;
+  NoiseEstimator prior;
   score::Schedule schedule;
   score::Normaliser<V> normaliser;
 };
@@ -161,21 +161,19 @@ LorenzModel lorenz_model(const Arguments& a, const V& covariance) {
   if (a.model == "gaussian") {
     score::Schedule schedule;
     schedule.eta = a.eta;
-    return {{GaussianEstimator{covariance, schedule}}, schedule, score::identity_normaliser<V>(3, 0)};
+    return {NoiseEstimator::of(GaussianEstimator{covariance, schedule}), schedule,
+            score::identity_normaliser<V>(3, 0)};
   }
-  const auto [description, model] = load_score_model<VectorNetwork>(a.model);
+  // Trajectories of 65 states need no chunks.
+  const TrajectoryPrior model = load_prior(a.model, 0);
+  const ModelDescription& description = model.description;
   if (description.system != System::lorenz || description.channels != 3)
     throw ArgumentError(a.model + " is a model of " + name_of(description.system) + " with " +
                         std::to_string(description.channels) + " channels, not of lorenz; give another --model");
-  // Trajectories of 65 states need no chunks.
-  return {{score::MarkovScore<VectorNetwork>(model.network, description.order(), 1, score::FoldRule::symmetrical, 0)},
-          description.schedule(),
-          model.normaliser};
+  return {model.noise, description.schedule(), model.normaliser};
 }
 
 int evaluate_lorenz(const Arguments& a) {
-  if (a.model != "gaussian" && describe_model(a.model).system != System::lorenz)
-    throw ArgumentError(a.model + " is a model of " + name_of(describe_model(a.model).system) + ", not of lorenz");
   LorenzEvaluation options;
   options.samples = a.samples;
   options.particles = a.particles;
@@ -191,6 +189,8 @@ int evaluate_lorenz(const Arguments& a) {
   std::vector<LorenzSensor> sensors;
   for (const std::string& name : a.sensors) sensors.push_back(LorenzSensor::by_name(name));
   for (const std::string& name : a.methods) score::guidance_by_name<V>(name, options.guidance);
+  const V covariance = lorenz_covariance(fold_in(options.key, 0));
+  const LorenzModel model = lorenz_model(a, covariance);
   using Value = io::JsonValue;
   const std::string model_text = a.model == "gaussian" ? "gaussian, eta " + io::to_text(a.eta)
                                                        : std::to_string(io::hash64(io::read_file(a.model)));
@@ -206,8 +206,6 @@ int evaluate_lorenz(const Arguments& a) {
                                      {"particles", {a.particles}},
                                      {"group", {a.group}},
                                      {"seed", {std::to_string(a.seed)}}}};
-  const V covariance = lorenz_covariance(fold_in(options.key, 0));
-  const LorenzModel model = lorenz_model(a, covariance);
   EvaluationRows rows(a.output, settings, key_columns, value_columns, a.restart);
   const auto per_case = static_cast<index_t>(a.methods.size() * a.corrections.size());
   std::optional<io::Progress> line;
@@ -279,10 +277,11 @@ int evaluate_fields(Arguments& a) {
   if (!(sparse.noise > 0)) throw ArgumentError("--noise must be positive, given " + io::to_text(sparse.noise));
   if (!a.given_corrections.empty() && a.given_corrections.size() != 1)
     throw ArgumentError("--system " + a.system + " takes one number of --corrections for the whole table");
-  const score::Schedule schedule = describe_model(a.model).schedule();
+  const TrajectoryPrior prior = load_prior(a.model, sparse.windows);
+  const score::Schedule schedule = prior.description.schedule();
   if (a.sampler == "pc") sampling.sampler = score::SamplerOptions::predictor_corrector();
   sampling.sampler.grid.start_time =
-      a.sampler == "pc" ? 1 : schedule.time_of_rho(smaller(a.start_rho, schedule.rho(1)));
+      a.sampler == "pc" ? 1 : start_time(schedule, a.start_rho);
   if (a.given_steps) sampling.sampler.steps = *a.given_steps;
   if (!a.given_corrections.empty()) sampling.sampler.corrections = a.given_corrections.front();
   sampling.samples = a.given_samples.value_or(2);
@@ -294,7 +293,7 @@ int evaluate_fields(Arguments& a) {
   sampling.guidance.iterations = a.iterations;
   sparse.methods =
       a.given_methods.empty() ? std::vector<std::string>{"default", "sda", "dual_scaling"} : a.given_methods;
-  return evaluate_sparse(a.system, a.model, a.output, a.picture, sparse, a.restart, a.quiet);
+  return evaluate_sparse(a.system, a.model, prior, a.output, a.picture, sparse, a.restart, a.quiet);
 }
 
 int run(Arguments& a) {

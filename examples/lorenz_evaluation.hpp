@@ -11,7 +11,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <kolmo/backend/threads.hpp>
@@ -172,20 +171,10 @@ struct GaussianEstimator {
   }
 };
 
-/// Either of the priors, behind one type so that guidance is compiled once.
-struct LorenzPrior {
-  std::variant<GaussianEstimator, score::MarkovScore<VectorNetwork>> estimator;
-
-  template <TensorLike X>
-  X operator()(const X& x, double t) const {
-    return std::visit([&](const auto& eps) -> X { return eps(x, t); }, estimator);
-  }
-};
-
 /// Samples of the posterior of a prior, [samples, 65, 3] in its units. Throws NonFiniteSample when a run explodes.
 /// Groups of samples are computed together, as many at once as there are threads; the bits depend on the size of the
 /// groups and not on the threads.
-inline V lorenz_samples(const LorenzPrior& eps, const score::Schedule& schedule, const LorenzSensor& sensor,
+inline V lorenz_samples(const NoiseEstimator& eps, const score::Schedule& schedule, const LorenzSensor& sensor,
                         const LorenzCase& one, const LorenzEvaluation& options, index_t corrections,
                         const V& covariance) {
   const score::SamplerOptions sampler = sampler_by_name(options.sampler, options.steps, corrections, options.tau);

@@ -85,19 +85,6 @@ struct ModelDescription {
   }
 };
 
-/// The description of the model in a file. Throws IoError.
-inline ModelDescription describe_model(const std::string& path) {
-  return ModelDescription::from_notes(io::load_safetensors(path).metadata, path);
-}
-
-/// Reads a model with what it is for. Throws IoError.
-template <class Net>
-std::pair<ModelDescription, ScoreModel<V, Net>> load_score_model(const std::string& path) {
-  const io::NamedArrays arrays = io::load_safetensors(path);
-  ModelDescription description = ModelDescription::from_notes(arrays.metadata, path);
-  return {std::move(description), io::model_from_arrays<ScoreModel<V, Net>>(arrays, path)};
-}
-
 inline Padding padding_of(const std::string& name) {
   if (name == "circular") return Padding::circular;
   if (name == "reflect") return Padding::reflect;
@@ -141,24 +128,25 @@ inline V wake_condition(const Geometry& geometry, index_t ny, index_t nx) {
   return V::from(std::span<const float>(fields), Shape{2, ny, nx});
 }
 
-/// The noise in trajectories (B, L, C, space...), whatever network is behind it: what samples and guides is compiled
-/// once for all networks.
+/// The noise in trajectories (B, L, C, space...), whatever estimates it: what samples and guides is compiled once for
+/// all networks.
 class NoiseEstimator {
  public:
-  template <class Net>
-  explicit NoiseEstimator(score::MarkovScore<Net> network)
-      : NoiseEstimator(std::make_shared<const score::MarkovScore<Net>>(std::move(network))) {}
+  template <class Estimator>
+  static NoiseEstimator of(Estimator estimator) {
+    return NoiseEstimator(std::make_shared<const Estimator>(std::move(estimator)));
+  }
 
   V operator()(const V& x, double t) const { return value_(x, t); }
   Var<V> operator()(const Var<V>& x, double t) const { return recorded_(x, t); }
   Jet<V> operator()(const Jet<V>& x, double t) const { return forward_(x, t); }
 
  private:
-  template <class Network>
-  explicit NoiseEstimator(std::shared_ptr<const Network> network)
-      : value_([network](const V& x, double t) { return V((*network)(x, t)); }),
-        recorded_([network](const Var<V>& x, double t) { return Var<V>((*network)(x, t)); }),
-        forward_([network](const Jet<V>& x, double t) { return Jet<V>((*network)(x, t)); }) {}
+  template <class Estimator>
+  explicit NoiseEstimator(std::shared_ptr<const Estimator> eps)
+      : value_([eps](const V& x, double t) { return V((*eps)(x, t)); }),
+        recorded_([eps](const Var<V>& x, double t) { return Var<V>((*eps)(x, t)); }),
+        forward_([eps](const Jet<V>& x, double t) { return Jet<V>((*eps)(x, t)); }) {}
 
   std::function<V(const V&, double)> value_;
   std::function<Var<V>(const Var<V>&, double)> recorded_;
@@ -175,14 +163,21 @@ struct TrajectoryPrior {
 /// The model in a file as the prior of trajectories of any length, `windows` of them in the network at once, which
 /// bounds the memory; 0: all. Throws IoError.
 inline TrajectoryPrior load_prior(const std::string& path, index_t windows) {
-  const ModelDescription description = describe_model(path);
-  const auto composed = [&](const auto& loaded) {
-    return TrajectoryPrior{loaded.first, loaded.second.normaliser,
-                           NoiseEstimator(score::MarkovScore(loaded.second.network, loaded.first.order(), 1,
-                                                             score::FoldRule::symmetrical, windows))};
+  const io::NamedArrays arrays = io::load_safetensors(path);
+  const ModelDescription description = ModelDescription::from_notes(arrays.metadata, path);
+  const auto composed = [&](const auto& model) {
+    return TrajectoryPrior{description, model.normaliser,
+                           NoiseEstimator::of(score::MarkovScore(model.network, description.order(), 1,
+                                                                 score::FoldRule::symmetrical, windows))};
   };
-  return description.system == System::lorenz ? composed(load_score_model<VectorNetwork>(path))
-                                              : composed(load_score_model<FieldNetwork>(path));
+  return description.system == System::lorenz
+             ? composed(io::model_from_arrays<ScoreModel<V, VectorNetwork>>(arrays, path))
+             : composed(io::model_from_arrays<ScoreModel<V, FieldNetwork>>(arrays, path));
+}
+
+/// Where samplers begin that need not see t = 1: where the noise is `rho` times the signal, or at t = 1 if it never is.
+inline double start_time(const score::Schedule& schedule, double rho = 50) {
+  return schedule.time_of_rho(smaller(rho, schedule.rho(1)));
 }
 
 }  // namespace score_program

@@ -45,11 +45,11 @@ inline double outcome_code(const std::string& outcome) {
 
 }  // namespace detail
 
-/// Computes the rows that are missing and prints the table. `model` names a file.
-inline int evaluate_sparse(const std::string& system, const std::string& model, const std::string& output,
-                           const std::string& picture, const SparseEvaluation& options, bool restart, bool quiet) {
+/// Computes the rows that are missing and prints the table. `model` names the file of the prior.
+inline int evaluate_sparse(const std::string& system, const std::string& model, const TrajectoryPrior& prior,
+                           const std::string& output, const std::string& picture, const SparseEvaluation& options,
+                           bool restart, bool quiet) {
   using Value = io::JsonValue;
-  const TrajectoryPrior prior = load_prior(model, options.windows);
   if (system != name_of(prior.description.system))
     throw ArgumentError(model + " is a model of " + name_of(prior.description.system) + ", not of " + system);
   for (const std::string& method : options.methods) score::guidance_by_name<V>(method, options.sampling.guidance);

@@ -143,7 +143,7 @@ struct SamplePicture {
     const auto keys = split(key);
     // At t = 1 a network's errors would be multiplied by a thousand.
     score::SamplerOptions sampler;
-    sampler.grid.start_time = schedule.time_of_rho(smaller(50.0, schedule.rho(1)));
+    sampler.grid.start_time = start_time(schedule);
     const V start = score::initial_state<V>(shape, keys.first, schedule, sampler.grid.start_time);
     std::vector<HostFrames> rows{host_frames("data", example)};
     try {

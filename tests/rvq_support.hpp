@@ -19,7 +19,7 @@ kolmo::rvq::Codebook<V> book_at(const V& codewords, double count, kolmo::rvq::Co
 
 /// Rows [begin, begin + count) of x.
 template <class V>
-V rows_of(const V& x, kolmo::index_t begin, kolmo::index_t count) {
+V slice_rows(const V& x, kolmo::index_t begin, kolmo::index_t count) {
   const kolmo::index_t columns = x.shape()[1];
   return V::from(
       std::span<const typename V::Scalar>(x.data() + begin * columns, static_cast<std::size_t>(count * columns)),

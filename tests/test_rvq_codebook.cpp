@@ -140,6 +140,7 @@ TEST_CASE("Codebooks refuse what is no codebook") {
   const auto book = small_book(CodebookTraining::ema);
   CHECK_THROWS_AS(assign(book, Matrix::zeros(Shape{3, 3})), ShapeError);
   CHECK_THROWS_AS(assign(book, Matrix::zeros(Shape{2})), ShapeError);
+  CHECK_THROWS_AS(assign(book, Matrix::full(Shape{1, 2}, std::numeric_limits<float>::quiet_NaN())), ArgumentError);
   auto wrong = book;
   CHECK_THROWS_AS(set_codewords(wrong, Matrix::zeros(Shape{3, 2}), 1), ShapeError);
   CHECK_THROWS_AS(set_codewords(wrong, Matrix::full(Shape{4, 2}, std::numeric_limits<float>::quiet_NaN()), 1),

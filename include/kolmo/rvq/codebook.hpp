@@ -4,9 +4,9 @@
 // rvq/codebook_start.hpp.
 
 #include <concepts>
-#include <limits>
 
-#include <kolmo/ops/cast.hpp>
+#include <kolmo/ops/nearest.hpp>
+#include <kolmo/rvq/code.hpp>
 #include <kolmo/rvq/codebook_options.hpp>
 
 namespace kolmo::rvq {
@@ -146,41 +146,6 @@ struct ReconstructKernel {
   }
 };
 
-/// argmax_k <x, c_k> - h_k, the lowest k on ties.
-template <class T>
-struct NearestCodeKernel {
-  const T* x;
-  const T* codewords;
-  const T* half_norms;
-  Code* codes;
-  index_t count, columns;
-  KOLMO_HD void operator()(index_t row) const {
-    T best = -std::numeric_limits<T>::infinity();
-    Code choice = 0;
-    for (index_t k = 0; k < count; ++k) {
-      T score = -half_norms[k];
-      for (index_t i = 0; i < columns; ++i) score += x[row * columns + i] * codewords[k * columns + i];
-      if (score > best) {
-        best = score;
-        choice = static_cast<Code>(k);
-      }
-    }
-    codes[row] = choice;
-  }
-};
-
-template <class T>
-struct HalfNormKernel {
-  const T* codewords;
-  T* half_norms;
-  index_t columns;
-  KOLMO_HD void operator()(index_t row) const {
-    T sum = T(0);
-    for (index_t i = 0; i < columns; ++i) sum += codewords[row * columns + i] * codewords[row * columns + i];
-    half_norms[row] = sum / T(2);
-  }
-};
-
 /// The vectors in the scalar of the codebook. Throws ShapeError unless they are rows of its dimension.
 template <PlainTensor V, PlainTensor X>
 V vectors_for(const Shape& codewords, const X& x, const char* operation) {
@@ -196,7 +161,7 @@ namespace kolmo::rvq {
 
 /// The nearest codeword of every row of x [n, d], the lowest on ties. Vectors may be of another scalar; they are
 /// compared in the scalar of the codebook. Changes nothing, and derivatives do not pass. Throws ShapeError, and
-/// ArgumentError for a vector with NaN and for a codebook that has not been started.
+/// ArgumentError for a vector that is not finite and for a codebook that has not been started.
 template <TensorLike C, TensorLike X>
 auto assign(const Codebook<C>& book, const X& x) {
   using V = BaseOf<C>;
@@ -208,14 +173,10 @@ auto assign(const Codebook<C>& book, const X& x) {
   const V vectors = detail::vectors_for<V>(table.shape(), detach(x), "assign");
   const bool angles = book.options.distance == Distance::cosine;
   const V searched = angles ? detail::unit_rows(table) : table;
-  const V compared = angles ? detail::unit_rows(vectors) : vectors;
-  const index_t n = x.shape()[0], columns = table.shape()[1];
-  V half_norms = V::zeros(Shape{table.shape()[0]});
-  if (!angles)
-    B::for_each(table.shape()[0], detail::HalfNormKernel<T>{table.data(), half_norms.mutable_data(), columns});
-  auto codes = Tensor<Code, B>::uninitialized(Shape{n});
-  B::for_each(n, detail::NearestCodeKernel<T>{compared.data(), searched.data(), half_norms.data(), codes.mutable_data(),
-                                              table.shape()[0], columns});
+  // All directions have one length: norms that differ by rounding would decide for a vector of length zero.
+  const V half_norms = angles ? V::zeros(Shape{table.shape()[0]}) : half_squared_norms(table);
+  auto codes = nearest_rows(angles ? detail::unit_rows(vectors) : vectors, searched, half_norms).index;
+  const index_t n = vectors.shape()[0], columns = vectors.shape()[1];
   V reconstruction = V::uninitialized(vectors.shape()), squared_error = V::uninitialized(Shape{n});
   B::for_each(n, detail::ReconstructKernel<T>{vectors.data(), table.data(), codes.data(), reconstruction.mutable_data(),
                                               squared_error.mutable_data(), columns});

@@ -9,9 +9,6 @@
 
 namespace kolmo::rvq {
 
-/// Number of a codeword; -1 for a stage that was dropped or a vector that was masked.
-using Code = std::int32_t;
-
 /// What "nearest" means. By the angle alone a codebook that is averaged holds unit vectors: it codes directions, and
 /// the length of a vector is lost unless it is coded apart.
 enum class Distance { euclidean = 0, cosine = 1 };
