@@ -111,6 +111,24 @@ TEST_CASE("products of patches agree with the generic sums") {
   expect_equal({{2, 199, 41, 1}, {2, 1, 3, 3}, {}}, 5e-6);
 }
 
+TEST_CASE("lines of sequences agree with the generic sums: every fold, phase, residue and border") {
+  for (const Padding padding : paddings) {
+    const Case cases[] = {
+        {{2, 1, 131, 1}, {8, 1, 1, 7}, {{{1, 1}}, padding, {{0, 6}}, {{0, 0}}}},
+        {{1, 1, 97, 8}, {4, 8, 1, 3}, {{{1, 1}}, padding}},
+        {{2, 1, 61, 4}, {8, 4, 1, 1}, {{{1, 1}}, padding}},
+        {{1, 1, 90, 5}, {3, 5, 1, 7}, {{{1, 1}}, padding, {{0, 18}}, {{0, 0}}, {{1, 3}}}},
+        {{1, 1, 83, 3}, {20, 3, 1, 2}, {{{1, 1}}, padding, {{0, 1}}, {{0, 2}}, {{1, 2}}}},
+        {{1, 1, 85, 3}, {6, 3, 1, 4}, {{{1, 2}}, padding, {{0, 2}}, {{0, 1}}}},
+        {{1, 1, 200, 2}, {50, 2, 1, 16}, {{{1, 8}}, padding, {{0, 3}}, {{0, 5}}}},
+        {{1, 1, 150, 2}, {3, 2, 1, 2}, {{{1, 5}}, padding, {{0, 4}}, {{0, 0}}}},
+        {{1, 1, 33, 70}, {65, 70, 1, 3}, {{{1, 1}}, padding}},
+        {{1, 1, 2500, 1}, {1, 1, 1, 5}, {{{1, 1}}, padding}},
+    };
+    for (const Case& c : cases) expect_equal(c, 3e-6);
+  }
+}
+
 TEST_CASE("Winograd's tiles agree with the generic sums at every border") {
   for (const Padding padding : paddings) {
     const Case cases[] = {
@@ -138,6 +156,7 @@ TEST_CASE("Winograd in float keeps its error bound, in one block of tiles and in
 TEST_CASE("host convolutions have the same bits for any number of threads") {
   const int before = threads::count();
   for (const Case& c : {Case{{1, 66, 70, 50}, {20, 50, 3, 3}, {}}, Case{{2, 30, 31, 7}, {5, 7, 3, 3}, {}},
+                        Case{{2, 1, 3001, 2}, {3, 2, 1, 7}, {}},
                         Case{{1, 12, 12, 17}, {150, 17, 3, 3}, {{{1, 1}}, Padding::reflect}}}) {
     threads::set_count(1);
     const auto one = sums<Tensor<float, Cpu>>(c);

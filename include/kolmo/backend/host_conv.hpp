@@ -1,13 +1,15 @@
 #pragma once
 // Convolutions on the host: which algorithm a scalar and a geometry get, and their plans. Float has Winograd's
-// algorithm where it is faster, every other case products of patches. A further scalar needs a PanelProduct
-// (backend/panel_product.hpp) and an entry in HostConvScalar, or overloads of the three host_conv functions.
+// algorithm where it is faster, sequences have products of lines, every other case products of patches. A further
+// scalar needs a PanelProduct (backend/panel_product.hpp) and an entry in HostConvScalar, or overloads of the three
+// host_conv functions.
 
 #include <type_traits>
 
 #include <kolmo/backend/conv_tables.hpp>
 #include <kolmo/backend/host_loops.hpp>
 #if defined(KOLMO_COMPILING) || !(defined(KOLMO_COMPILED) || defined(KOLMO_CUDA_FILE))
+#include <kolmo/backend/host_lines.hpp>
 #include <kolmo/backend/host_patches.hpp>
 #include <kolmo/backend/host_patches_bf16.hpp>
 #include <kolmo/backend/host_winograd.hpp>
@@ -42,12 +44,20 @@ class HostConv {
     if constexpr (std::is_same_v<T, float>) {
       if (winograd()) return HostWinograd<T>::forward(winograd_plan(), x, kernel, target);
     }
+    if constexpr (!std::is_same_v<T, BFloat16>) {
+      if (HostLines<T>::suits(g_))
+        return HostLines<T>::forward(LinePlan::forward(g_, HostLines<T>::width), x, kernel, target);
+    }
     HostPatches<T>::forward(patch_plan(), x, kernel, target);
   }
 
   void backward_filter(const T* x, const T* gradient, T* w) const {
     if constexpr (std::is_same_v<T, float>) {
       if (winograd()) return HostWinograd<T>::filter(winograd_plan(), x, gradient, w);
+    }
+    if constexpr (!std::is_same_v<T, BFloat16>) {
+      if (HostLines<T>::suits_filter(g_))
+        return HostLines<T>::filter(LinePlan::forward(g_, HostLines<T>::width), g_.axis[1], x, gradient, w);
     }
     HostPatches<T>::filter(patch_plan(), x, gradient, w);
   }
@@ -155,6 +165,10 @@ class HostConv {
                                  gradient, kernel, target);
         return;
       }
+    }
+    if constexpr (!std::is_same_v<T, BFloat16>) {
+      if (HostLines<T>::suits(g_) && (bordered || !periodic() || across.pad + across.behind == 0))
+        return HostLines<T>::forward(LinePlan::transposed(g_, HostLines<T>::width, bordered), gradient, kernel, target);
     }
     // Points of the field whose distance from the first is the same modulo the stride meet the same kernel entries.
     for (index_t i = 0; i < rows.stride; ++i)
