@@ -4,6 +4,7 @@
 #include <kolmo/backend/eigen.hpp>
 #include <kolmo/backend/host_conv.hpp>
 #include <kolmo/backend/host_fft.hpp>
+#include <kolmo/backend/host_nearest.hpp>
 
 namespace kolmo::detail {
 template void host_tile_product<float>(const GemmCall<float>&);
@@ -33,4 +34,12 @@ template void host_conv_backward_data<BFloat16>(const ConvGeometry&, const BFloa
 template void host_conv_backward_filter<float>(const ConvGeometry&, const float*, const float*, float*);
 template void host_conv_backward_filter<double>(const ConvGeometry&, const double*, const double*, double*);
 template void host_conv_backward_filter<BFloat16>(const ConvGeometry&, const BFloat16*, const BFloat16*, BFloat16*);
+
+template std::shared_ptr<const NearestTable<float>> host_nearest_table<float>(index_t, index_t, const float*,
+                                                                              const float*, Screen, index_t);
+template std::shared_ptr<const NearestTable<double>> host_nearest_table<double>(index_t, index_t, const double*,
+                                                                                const double*, Screen, index_t);
+template void host_nearest<float>(const NearestTable<float>&, index_t, const float*, index_t, std::int32_t*, float*);
+template void host_nearest<double>(const NearestTable<double>&, index_t, const double*, index_t, std::int32_t*,
+                                   double*);
 }  // namespace kolmo::detail

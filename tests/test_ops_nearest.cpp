@@ -29,16 +29,13 @@ struct Best {
 template <class V>
 Best by_definition(const V& x, const V& table, index_t count) {
   using T = typename V::Scalar;
-  const auto rows = x.to_vector(), codes = table.to_vector();
+  const auto rows = x.to_vector(), codes = table.to_vector(), norms = half_squared_norms(table).to_vector();
   const index_t n = x.shape()[0], k = table.shape()[0], d = x.shape()[1];
   Best best;
   for (index_t i = 0; i < n; ++i) {
     std::vector<std::pair<T, index_t>> scores;
     for (index_t c = 0; c < k; ++c) {
-      double norm = 0;
-      for (index_t j = 0; j < d; ++j)
-        norm += static_cast<double>(codes[c * d + j]) * static_cast<double>(codes[c * d + j]);
-      T s = -static_cast<T>(norm / 2);
+      T s = -norms[static_cast<std::size_t>(c)];
       for (index_t j = 0; j < d; ++j) s = kolmo::detail::multiply_add(rows[i * d + j], codes[c * d + j], s);
       scores.emplace_back(-s, c);
     }
@@ -67,6 +64,12 @@ TEMPLATE_TEST_CASE("R23: the nearest rows are those of a search by definition", 
         CHECK(std::vector<double>(score.begin(), score.end()) == expected.score);
       }
     }
+}
+
+TEST_CASE("half the squared norms") {
+  using V = Tensor<float, Cpu>;
+  CHECK(half_squared_norms(V::from({3, 4, 0, 0, 1, -1}, {3, 2})).to_vector() == std::vector<float>{12.5f, 0, 1});
+  CHECK_THROWS_AS(half_squared_norms(V::zeros({3})), ShapeError);
 }
 
 TEST_CASE("equal scores go to the lowest index") {

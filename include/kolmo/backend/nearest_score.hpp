@@ -7,7 +7,7 @@
 
 #include <cmath>
 
-#include <kolmo/core/array.hpp>
+#include <kolmo/core/math/basic.hpp>
 
 namespace kolmo::detail {
 
@@ -39,5 +39,40 @@ KOLMO_HD KOLMO_INLINE T nearest_score(const T* x, const T* c, T half_norm, index
   for (index_t j = 0; j < d; ++j) sum = multiply_add<fused>(x[j], c[j], sum);
   return sum;
 }
+
+/// The `count` best codewords of a row, best first, in memory of the caller's; equal scores in the order of codewords.
+/// A score that is not a number, or minus infinity, takes no place; places without a codeword keep their own number.
+template <class T>
+struct BestScores {
+  std::int32_t* index;
+  T* score;
+  index_t count;
+  index_t found = 0;
+
+  KOLMO_HD BestScores(std::int32_t* i, T* s, index_t n) : index(i), score(s), count(n) {
+    for (index_t place = 0; place < n; ++place) {
+      index[place] = static_cast<std::int32_t>(place);
+      score[place] = -infinity<T>();
+    }
+  }
+
+  KOLMO_HD void add(T s, std::int32_t k) {
+    if (!(s >= score[count - 1]) || s == -infinity<T>()) return;
+    index_t place = found < count ? found++ : count;
+    for (; place > 0 && before(s, k, place - 1); --place)
+      if (place < count) {
+        score[place] = score[place - 1];
+        index[place] = index[place - 1];
+      }
+    if (place == count) return;
+    score[place] = s;
+    index[place] = k;
+  }
+
+ private:
+  KOLMO_HD bool before(T s, std::int32_t k, index_t place) const {
+    return s > score[place] || (s == score[place] && k < index[place]);
+  }
+};
 
 }  // namespace kolmo::detail

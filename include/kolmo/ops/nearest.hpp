@@ -7,6 +7,7 @@
 // codes. The search of cosine similarity is this one between normalised rows; a row of zeros then scores the same with
 // every codeword and gets the first.
 
+#include <kolmo/backend/host_nearest.hpp>
 #include <kolmo/backend/nearest_score.hpp>
 #include <kolmo/ops/cast.hpp>
 #include <kolmo/ops/indexing.hpp>
@@ -40,8 +41,7 @@ struct HalfNormKernel {
   }
 };
 
-/// An item is a row of x. A codeword takes a place only by a larger score than all before it; one whose score is not a
-/// number, or minus infinity, takes none.
+/// An item is a row of x.
 template <class T>
 struct NearestKernel {
   const T* x;
@@ -51,26 +51,9 @@ struct NearestKernel {
   std::int32_t* index;
   T* score;
   KOLMO_HD void operator()(index_t row) const {
-    const T* vector = x + row * d;
-    std::int32_t* best = index + row * count;
-    T* value = score + row * count;
-    for (index_t i = 0; i < count; ++i) {
-      best[i] = static_cast<std::int32_t>(i);
-      value[i] = -infinity<T>();
-    }
-    index_t found = 0;
-    for (index_t k = 0; k < codes; ++k) {
-      const T s = nearest_score(vector, table + k * d, half_norm[k], d);
-      if (!(s > value[count - 1])) continue;
-      index_t place = found < count ? found : count - 1;
-      for (; place > 0 && s > value[place - 1]; --place) {
-        value[place] = value[place - 1];
-        best[place] = best[place - 1];
-      }
-      value[place] = s;
-      best[place] = static_cast<std::int32_t>(k);
-      if (found < count) ++found;
-    }
+    BestScores<T> best(index + row * count, score + row * count, count);
+    for (index_t k = 0; k < codes; ++k)
+      best.add(nearest_score(x + row * d, table + k * d, half_norm[k], d), static_cast<std::int32_t>(k));
   }
 };
 
@@ -122,15 +105,16 @@ V half_squared_norms(const V& table) {
 
 /// The `count` best rows of table [K, d] for every row of x [n, d], best first, ties in the order of the table:
 /// [n, count]. `half_norms` are half_squared_norms(table). Vectors in BFloat16 are searched in float. A codeword that
-/// is NaN is never chosen. Throws ShapeError for shapes that do not fit, ArgumentError for a row of x with a NaN or an
-/// infinity and unless 1 <= count <= K.
+/// is NaN is never chosen; a place for which no codeword is left has a score of minus infinity. Throws ShapeError for
+/// shapes that do not fit, ArgumentError for a row of x with a NaN or an infinity and unless 1 <= count <= K.
 template <PlainTensor X, PlainTensor V>
-NearestRows<V> nearest_rows(const X& x, const V& table, const V& half_norms, index_t count) {
+NearestRows<V> nearest_rows(const X& x, const V& table, const V& half_norms, index_t count,
+                            Screen screen = Screen::automatic) {
   using T = typename V::Scalar;
+  using B = typename V::Backend;
   static_assert(Real<T>, "tables of codewords hold float or double; cast others");
-  static_assert(
-      std::is_same_v<ComputeOf<typename X::Scalar>, T> && std::is_same_v<typename X::Backend, typename V::Backend>,
-      "nearest_rows: vectors and table have one scalar and one backend");
+  static_assert(std::is_same_v<ComputeOf<typename X::Scalar>, T> && std::is_same_v<typename X::Backend, B>,
+                "nearest_rows: vectors and table have one scalar and one backend");
   detail::check_nearest_shapes(x.shape(), table.shape(), "nearest_rows");
   const index_t n = x.shape()[0], codes = table.shape()[0], d = table.shape()[1];
   if (!(half_norms.shape() == Shape{codes}))
@@ -142,15 +126,20 @@ NearestRows<V> nearest_rows(const X& x, const V& table, const V& half_norms, ind
   const V source = cast<T>(x).contiguous(), rows = table.contiguous(), norms = half_norms.contiguous();
   detail::check_finite_rows(source, "nearest_rows");
   NearestRows<V> result{NearestRows<V>::Index::uninitialized(Shape{n, count}), V::uninitialized(Shape{n, count})};
-  V::Backend::for_each(n, detail::NearestKernel<T>{source.data(), rows.data(), norms.data(), codes, d, count,
-                                                   result.index.mutable_data(), result.score.mutable_data()});
+  if constexpr (detail::HostMemory<B>) {
+    const auto packed = detail::host_nearest_table<T>(codes, d, rows.data(), norms.data(), screen, n);
+    detail::host_nearest<T>(*packed, n, source.data(), count, result.index.mutable_data(), result.score.mutable_data());
+  } else {
+    B::for_each(n, detail::NearestKernel<T>{source.data(), rows.data(), norms.data(), codes, d, count,
+                                            result.index.mutable_data(), result.score.mutable_data()});
+  }
   return result;
 }
 
 /// The nearest row of table [K, d] for every row of x [n, d]: [n]. See above.
 template <PlainTensor X, PlainTensor V>
-NearestRows<V> nearest_rows(const X& x, const V& table, const V& half_norms) {
-  NearestRows<V> result = nearest_rows(x, table, half_norms, 1);
+NearestRows<V> nearest_rows(const X& x, const V& table, const V& half_norms, Screen screen = Screen::automatic) {
+  NearestRows<V> result = nearest_rows(x, table, half_norms, 1, screen);
   result.index = result.index.reshaped(Shape{x.shape()[0]});
   result.score = result.score.reshaped(Shape{x.shape()[0]});
   return result;

@@ -1,0 +1,181 @@
+#pragma once
+// A table of codewords made ready for the host's search: packed in panels, and rounded for screening where that is
+// faster. One thread searches a few rows at a time.
+
+#include <optional>
+#include <vector>
+
+#include <kolmo/backend/nearest_blocks.hpp>
+#include <kolmo/backend/nearest_screen.hpp>
+
+namespace kolmo::detail {
+
+/// The screen that `automatic` stands for, with `rows` vectors to be searched; none for what must be exact anyway.
+template <class T>
+Screen chosen_screen(Screen screen, index_t rows, index_t codes, index_t d) {
+  if constexpr (!std::is_same_v<T, float>) {
+    return Screen::none;
+  } else {
+    if (screen != Screen::automatic) return screen;
+    // Rounding the table must be repaid, and short sums cost no more than their screening.
+    if (rows < 256 || codes < 128 || d < 24) return Screen::none;
+    if (bf16_kernel() == Bf16Kernel::tiles) return Screen::bf16;
+    return has_avx512_vnni() ? Screen::int8 : Screen::none;
+  }
+}
+
+/// Several scores of one vector: chains that do not wait for each other.
+template <int chains, class T>
+KOLMO_INLINE void score_chains(index_t d, const T* x, const T* const* c, T* sum) {
+  T s[chains];
+  const T* b[chains];
+  for (int i = 0; i < chains; ++i) s[i] = sum[i], b[i] = c[i];
+  KOLMO_ROLLED
+  for (index_t j = 0; j < d; ++j)
+    for (int i = 0; i < chains; ++i) s[i] = multiply_add(x[j], b[i][j], s[i]);
+  for (int i = 0; i < chains; ++i) sum[i] = s[i];
+}
+
+template <class T>
+class NearestTable {
+  using Blocks = NearestBlocks<T>;
+
+ public:
+  static constexpr index_t tile = 96;  // rows searched at once: their sums of a panel stay in the first-level cache
+
+  /// The table [codes, d] and its norms are not copied: they must outlive this object. `screen` is not automatic.
+  NearestTable(index_t codes, index_t d, const T* table, const T* half_norms, Screen screen)
+      : codes_(codes),
+        d_(d),
+        table_(table),
+        half_norms_(half_norms),
+        packed_(Blocks::padded(codes) * d),
+        starts_(Blocks::padded(codes)) {
+    Blocks::pack(codes, d, table, half_norms, packed_.data(), starts_.data());
+    if constexpr (std::is_same_v<T, float>) {
+      if (screen != Screen::none) screen_.emplace(screen, codes, d, table, half_norms);
+    }
+  }
+
+  index_t codes() const { return codes_; }
+  index_t dimension() const { return d_; }
+  const T* codeword(index_t k) const { return table_ + k * d_; }
+
+  /// Room for the searches of one thread.
+  class Workspace {
+   public:
+    explicit Workspace(const NearestTable& table)
+        : best(tile),
+          spare(tile * table.d_),
+          score(Blocks::rows_at_once * Blocks::padded(table.codes_)),
+          pending(static_cast<std::size_t>(tile)) {
+      if (table.screen_) screen.emplace(*table.screen_);
+    }
+
+   private:
+    friend class NearestTable;
+    HostScratch<typename Blocks::Best> best;
+    HostScratch<T> spare, score;
+    std::vector<index_t> pending;
+    std::optional<NearestScreen::Workspace> screen;
+  };
+
+  /// The `count` nearest codewords of up to `tile` rows x [rows, d], best first, and their scores: [rows, count].
+  void nearest(index_t rows, const T* x, index_t count, Workspace& work, std::int32_t* index, T* score) const {
+    if (!screen_) {
+      search(rows, x, count, work, index, score);
+      return;
+    }
+    if constexpr (std::is_same_v<T, float>) {
+      index_t left = 0;
+      Candidates candidates[tile_rows];
+      for (index_t i = 0; i < rows; i += screen_->rows()) {
+        const index_t block = smaller(screen_->rows(), rows - i);
+        screen_->block(block, x + i * d_, count, *work.screen, candidates);
+        for (index_t r = 0; r < block; ++r) {
+          if (candidates[r].found < 0) work.pending[static_cast<std::size_t>(left++)] = i + r;
+        }
+        compare(block, x + i * d_, candidates, count, index + i * count, score + i * count);
+      }
+      if (left > 0) search_pending(left, x, count, work, index, score);
+    }
+  }
+
+ private:
+  static constexpr int chains = 8;
+
+  void search(index_t rows, const T* x, index_t count, Workspace& work, std::int32_t* index, T* score) const {
+    if (count == 1) {
+      Blocks::search(rows, codes_, d_, x, packed_.data(), starts_.data(), work.best.data(), index, score);
+      return;
+    }
+    const index_t step = Blocks::padded(codes_);
+    for (index_t i = 0; i < rows; i += Blocks::rows_at_once) {
+      const index_t block = smaller<index_t>(Blocks::rows_at_once, rows - i);
+      Blocks::scores(block, codes_, d_, x + i * d_, packed_.data(), starts_.data(), work.score.data());
+      for (index_t r = 0; r < block; ++r) {
+        BestScores<T> best(index + (i + r) * count, score + (i + r) * count, count);
+        const T* s = work.score.data() + r * step;
+        for (index_t k = 0; k < codes_; ++k)
+          if (s[k] > best.score[count - 1]) best.add(s[k], static_cast<std::int32_t>(k));
+      }
+    }
+  }
+
+  /// Scores of all candidates of a block, several chains at a time.
+  void compare(index_t rows, const T* x, const Candidates* candidates, index_t count, std::int32_t* index,
+               T* score) const {
+    for (index_t r = 0; r < rows; ++r) {
+      const int found = candidates[r].found;
+      if (found < 0) continue;
+      BestScores<T> best(index + r * count, score + r * count, count);
+      for (int i = 0; i < found; i += chains) {
+        const T* codewords[chains];
+        T sum[chains];
+        for (int c = 0; c < chains; ++c) {
+          const std::int32_t k = candidates[r].code[smaller(i + c, found - 1)];
+          codewords[c] = codeword(k);
+          sum[c] = -half_norms_[k];
+        }
+        switch (smaller(found - i, chains)) {
+          case 1:
+            score_chains<1>(d_, x + r * d_, codewords, sum);
+            break;
+          case 2:
+            score_chains<2>(d_, x + r * d_, codewords, sum);
+            break;
+          case 3:
+          case 4:
+            score_chains<4>(d_, x + r * d_, codewords, sum);
+            break;
+          default:
+            score_chains<chains>(d_, x + r * d_, codewords, sum);
+        }
+        for (int c = 0; c < smaller(found - i, chains); ++c) best.add(sum[c], candidates[r].code[i + c]);
+      }
+    }
+  }
+
+  /// The rows that the screen could not tell.
+  void search_pending(index_t rows, const T* x, index_t count, Workspace& work, std::int32_t* index, T* score) const {
+    const HostScratch<std::int32_t> found(rows * count);
+    const HostScratch<T> value(rows * count);
+    for (index_t i = 0; i < rows; ++i)
+      __builtin_memcpy(work.spare.data() + i * d_, x + work.pending[static_cast<std::size_t>(i)] * d_,
+                       static_cast<std::size_t>(d_) * sizeof(T));
+    search(rows, work.spare.data(), count, work, found.data(), value.data());
+    for (index_t i = 0; i < rows; ++i)
+      for (index_t c = 0; c < count; ++c) {
+        index[work.pending[static_cast<std::size_t>(i)] * count + c] = found.data()[i * count + c];
+        score[work.pending[static_cast<std::size_t>(i)] * count + c] = value.data()[i * count + c];
+      }
+  }
+
+  index_t codes_, d_;
+  const T* table_;
+  const T* half_norms_;
+  HostScratch<T> packed_, starts_;
+  std::optional<NearestScreen> screen_;
+};
+
+}  // namespace kolmo::detail

@@ -1,0 +1,23 @@
+// Quantizers inside a file of nvcc: on the device by kernels, on the host from kolmo::compiled.
+#include <kolmo/backend/cpu.hpp>
+#include <kolmo/cuda/cuda.cuh>
+#include <kolmo/rvq/encode.hpp>
+
+template <class V>
+using Tables = std::vector<V>;
+using Device = kolmo::Tensor<float, kolmo::Cuda>;
+using Host = kolmo::Tensor<float, kolmo::Cpu>;
+
+kolmo::NearestRows<Device> nearest(const Device& x, const Device& table) {
+  return kolmo::nearest_rows(x, table, kolmo::half_squared_norms(table), 3);
+}
+kolmo::NearestRows<Host> nearest(const Host& x, const Host& table) {
+  return kolmo::nearest_rows(x, table, kolmo::half_squared_norms(table));
+}
+
+Device code_and_decode(const Tables<Device>& tables, const Device& x) {
+  return kolmo::rvq::decode_residual(tables, kolmo::rvq::encode_residual(tables, x, 4));
+}
+Device errors(const Tables<Device>& tables, const Device& x) {
+  return kolmo::rvq::squared_errors(tables, x, kolmo::rvq::encode_residual(tables, x));
+}
