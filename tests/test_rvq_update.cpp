@@ -24,8 +24,8 @@ TEST_CASE("Statistics are the hits and sums of every code, without the vectors t
   const auto masked = collect(book, x, codes, Codes::from({1, 1, 1, 0, 0}));
   CHECK(masked.hits.to_vector() == std::vector<double>{1, 0, 1});
   CHECK(masked.sums.to_vector() == std::vector<double>{3, 4, 0, 0, 1, 2});
-  CHECK_THROWS_WITH(collect(book, x, Codes::from({0, 1, 3, 0, 0})), Contains("code 3 of vector 2"));
-  CHECK_THROWS_WITH(collect(book, x, Codes::from({0, 1, 2, 0, -2})), Contains("code -2 of vector 4"));
+  CHECK_THROWS_WITH(collect(book, x, Codes::from({0, 1, 3, 0, 0})), Contains("label 3 at position 2"));
+  CHECK_THROWS_WITH(collect(book, x, Codes::from({0, 1, 2, 0, -2})), Contains("label -2 at position 4"));
   CHECK_THROWS_AS(collect(book, x, Codes::from({0, 1})), ShapeError);
   CHECK_THROWS_AS(collect(book, x, codes, Codes::from({0, 1})), ShapeError);
 }

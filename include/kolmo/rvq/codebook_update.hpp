@@ -13,7 +13,7 @@
 #include <optional>
 #include <vector>
 
-#include <kolmo/ops/indexing.hpp>
+#include <kolmo/ops/groups.hpp>
 #include <kolmo/ops/join.hpp>
 #include <kolmo/rvq/codebook.hpp>
 #include <kolmo/rvq/codebook_replacement.hpp>
@@ -90,29 +90,6 @@ struct MaskCodesKernel {
   Code* result;
   KOLMO_HD void operator()(index_t i) const { result[i] = mask[i] == M(0) ? Code(-1) : codes[i]; }
 };
-
-template <class I>
-struct LoadOutsideCodes {
-  const I* codes;
-  index_t extent, count;
-  KOLMO_HD index_t operator()(index_t, index_t c) const { return codes[c] < -1 || codes[c] >= extent ? c : count; }
-};
-
-/// Throws ArgumentError naming the first code that is neither -1 nor in [0, extent).
-template <PlainTensor I>
-void check_codes(const I& codes, index_t extent, const char* operation) {
-  if (codes.size() == 0) return;
-  auto first = Tensor<index_t, typename I::Backend>::uninitialized(Shape{});
-  I::Backend::reduce(1, codes.size(), LoadOutsideCodes<typename I::Scalar>{codes.data(), extent, codes.size()},
-                     kolmo::detail::KeepSmallest{}, codes.size(),
-                     kolmo::detail::StoreRow<index_t>{first.mutable_data()});
-  const index_t position = first.item();
-  if (position == codes.size()) return;
-  throw ArgumentError(std::string(operation) + ": code " +
-                      std::to_string(codes.view(Shape{}, Strides{}, position).item()) + " of vector " +
-                      std::to_string(position) + " is not in [0, " + std::to_string(extent) +
-                      "), nor -1 for a vector without a code");
-}
 
 /// c <- (1 - a) c + a s / n for the rows with hits, unit vectors for the cosine distance; the squares of the changes.
 /// At a = 1 the mean itself, exactly.
@@ -245,16 +222,13 @@ auto collect(const Codebook<C>& book, const X& x, const I& codes) {
     throw ShapeError("collect: " + std::to_string(n) + " vectors, expected as many codes, given " +
                      codes.shape().to_string());
   const auto chosen = codes.contiguous();
-  detail::check_codes(chosen, count, "collect");
+  const auto groups = group_rows(chosen, count);
   if (book.options.distance == Distance::cosine) vectors = detail::unit_rows(vectors);
   UpdateStatistics<V> result{Sums::uninitialized(Shape{count}), Sums::uninitialized(table.shape()), vectors,
                              V::uninitialized(Shape{n})};
-  const auto order = kolmo::detail::sort_rows(chosen.reshaped(Shape{1, n}), false);
-  auto starts = Tensor<index_t, B>::uninitialized(Shape{count + 1});
-  B::for_each(count + 1, kolmo::detail::GroupStartsKernel<typename I::Scalar>{chosen.data(), order.data(), n,
-                                                                              starts.mutable_data()});
-  B::for_each(count, detail::SumHitsKernel<T>{vectors.data(), order.data(), starts.data(), result.hits.mutable_data(),
-                                              result.sums.mutable_data(), columns});
+  kolmo::detail::for_each_item<B>(
+      count, detail::SumHitsKernel<T>{vectors.data(), groups.order.data(), groups.starts.data(),
+                                      result.hits.mutable_data(), result.sums.mutable_data(), columns});
   B::for_each(n, detail::CandidateErrorKernel<T>{vectors.data(), table.data(), chosen.data(),
                                                  result.errors.mutable_data(), columns});
   return result;
