@@ -5,6 +5,7 @@
 #include <kolmo/backend/host_conv.hpp>
 #include <kolmo/backend/host_fft.hpp>
 #include <kolmo/backend/host_nearest.hpp>
+#include <kolmo/rvq/host_encode.hpp>
 
 namespace kolmo::detail {
 template void host_tile_product<float>(const GemmCall<float>&);
@@ -43,3 +44,8 @@ template void host_nearest<float>(const NearestTable<float>&, index_t, const flo
 template void host_nearest<double>(const NearestTable<double>&, index_t, const double*, index_t, std::int32_t*,
                                    double*);
 }  // namespace kolmo::detail
+
+namespace kolmo::rvq::detail {
+template void host_encode_residual<float>(const NearestTables<float>&, index_t, const float*, index_t, Code*);
+template void host_encode_residual<double>(const NearestTables<double>&, index_t, const double*, index_t, Code*);
+}  // namespace kolmo::rvq::detail

@@ -7,26 +7,80 @@
 // on the way: a smaller error, but no such prefixes.
 
 #include <kolmo/rvq/beam.hpp>
+#include <kolmo/rvq/host_encode.hpp>
 
 namespace kolmo::rvq {
+
+struct SearchOptions {
+  index_t beam = 1;                   ///< paths kept per vector
+  Screen screen = Screen::automatic;  ///< changes the time alone
+  /// How many vectors the tables will be searched for, if known: few do not repay preparations.
+  index_t vectors = 1 << 20;
+};
+
+/// Tables [K_q, d] of all stages, made ready once for many calls.
+template <PlainTensor V>
+class ResidualEncoder {
+  using T = typename V::Scalar;
+  using B = typename V::Backend;
+  static_assert(Real<T>, "tables of codewords hold float or double; cast others");
+
+ public:
+  /// Keeps handles of the tables. Throws ShapeError unless they are [codes, d] of one d, ArgumentError unless there is
+  /// one at least and beam >= 1.
+  explicit ResidualEncoder(std::span<const V> tables, const SearchOptions& options = {}) : options_(options) {
+    detail::check_tables(tables, "encode_residual");
+    detail::check_beam(options.beam, "encode_residual");
+    for (const V& table : tables) {
+      tables_.push_back(table.contiguous());
+      if constexpr (kolmo::detail::HostMemory<B>) {
+        norms_.push_back(half_squared_norms(tables_.back()));
+        prepared_.push_back(kolmo::detail::host_nearest_table<T>(table.shape()[0], table.shape()[1],
+                                                                 tables_.back().data(), norms_.back().data(),
+                                                                 options.screen, options.vectors));
+      }
+    }
+  }
+
+  /// Codes [n, stages] of x [n, d]. Throws ShapeError, or ArgumentError for a row with a NaN or an infinity.
+  CodesOf<V> operator()(const V& x) const {
+    detail::check_nearest_shapes(x.shape(), tables_[0].shape(), "encode_residual");
+    const index_t n = x.shape()[0];
+    const auto stages = static_cast<index_t>(tables_.size());
+    if constexpr (kolmo::detail::HostMemory<B>) {
+      const V source = x.contiguous();
+      detail::check_finite_rows(source, "encode_residual");
+      auto codes = CodesOf<V>::uninitialized(Shape{n, stages});
+      detail::host_encode_residual<T>(prepared_, n, source.data(), options_.beam, codes.mutable_data());
+      return codes;
+    } else {
+      BeamPaths<V> paths = beam_start(x);
+      for (index_t q = 0; q < stages; ++q)
+        paths = beam_step(paths, tables_[static_cast<std::size_t>(q)], q + 1 < stages ? options_.beam : 1);
+      return paths.codes.reshaped(Shape{n, stages});
+    }
+  }
+
+  const std::vector<V>& tables() const { return tables_; }
+
+ private:
+  SearchOptions options_;
+  std::vector<V> tables_, norms_;
+  detail::NearestTables<T> prepared_;
+};
 
 /// Codes [n, A] of the rows of x [n, d] by A tables [K_q, d]: every stage takes the nearest codeword, or, with a beam
 /// wider than one, the path of the least error among `beam` in every stage. Throws ShapeError for shapes that do not
 /// fit, ArgumentError for a row of x with a NaN or an infinity, and unless beam >= 1.
 template <PlainTensor V>
-CodesOf<V> encode_residual(std::span<const V> tables, const V& x, index_t beam = 1) {
-  detail::check_tables(tables, "encode_residual");
-  detail::check_nearest_shapes(x.shape(), tables[0].shape(), "encode_residual");
-  if (beam < 1)
-    throw ArgumentError("encode_residual: the width of the beam must be at least 1, given " + std::to_string(beam));
-  BeamPaths<V> paths = beam_start(x);
-  for (std::size_t q = 0; q < tables.size(); ++q)
-    paths = beam_step(paths, tables[q], q + 1 < tables.size() ? beam : index_t{1});
-  return paths.codes.reshaped(Shape{x.shape()[0], static_cast<index_t>(tables.size())});
+CodesOf<V> encode_residual(std::span<const V> tables, const V& x, index_t beam = 1, Screen screen = Screen::automatic) {
+  const index_t rows = x.rank() > 0 ? x.shape()[0] : 0;
+  return ResidualEncoder<V>(tables, {beam, screen, rows})(x);
 }
 template <PlainTensor V>
-CodesOf<V> encode_residual(const std::vector<V>& tables, const V& x, index_t beam = 1) {
-  return encode_residual(std::span<const V>(tables), x, beam);
+CodesOf<V> encode_residual(const std::vector<V>& tables, const V& x, index_t beam = 1,
+                           Screen screen = Screen::automatic) {
+  return encode_residual(std::span<const V>(tables), x, beam, screen);
 }
 
 }  // namespace kolmo::rvq
