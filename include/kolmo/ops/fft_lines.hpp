@@ -26,9 +26,9 @@ using RealPartOf = typename RealPart<S>::Type;
 
 /// Tables of a line, on the host and where they were needed.
 template <class T>
-class LinePlan {
+class FftLinePlan {
  public:
-  LinePlan(index_t n, index_t, index_t) : tables_(std::make_shared<const FftTables<T>>(n)) {}
+  FftLinePlan(index_t n, index_t, index_t) : tables_(std::make_shared<const FftTables<T>>(n)) {}
   template <class B>
   FftLine<T> line() const {
     if constexpr (HostMemory<B>)
@@ -118,7 +118,7 @@ struct ComplexLines {
     using T = RealPartOf<typename V::Scalar>;
     using B = typename V::Backend;
     const index_t n = x.shape()[-1];
-    const auto plan = plan_for<LinePlan<T>>(n);
+    const auto plan = plan_for<FftLinePlan<T>>(n);
     const RowsFft<T> f{plan.template line<B>(), inverse, false, false, n, static_cast<T>(scale), T(1)};
     return transform_items(x, 2, Shape{2, n}, [&f](index_t rows, const T* from, T* to) { run<B>(f, rows, from, to); });
   }
@@ -140,7 +140,7 @@ struct RealLines {
   V operator()(const V& x) const {
     using T = RealPartOf<typename V::Scalar>;
     using B = typename V::Backend;
-    const auto plan = plan_for<LinePlan<T>>(n);
+    const auto plan = plan_for<FftLinePlan<T>>(n);
     const RowsFft<T> f{plan.template line<B>(), inverse, !inverse, inverse, m, static_cast<T>(scale),
                        static_cast<T>(interior)};
     return transform_items(x, inverse ? 2 : 1, inverse ? Shape{n} : Shape{2, m},
@@ -157,7 +157,7 @@ struct ComplexFields {
     using T = RealPartOf<typename V::Scalar>;
     using B = typename V::Backend;
     const index_t n0 = x.shape()[-3], n1 = x.shape()[-1];
-    const auto row_plan = plan_for<LinePlan<T>>(n1), column_plan = plan_for<LinePlan<T>>(n0);
+    const auto row_plan = plan_for<FftLinePlan<T>>(n1), column_plan = plan_for<FftLinePlan<T>>(n0);
     const RowsFft<T> f{row_plan.template line<B>(), inverse, false, false, n1, static_cast<T>(scale), T(1)};
     const FftLine<T> columns = column_plan.template line<B>();
     const bool back = inverse;
