@@ -174,6 +174,20 @@ TEST_CASE("Snake and its derivatives are the formulas") {
   CHECK_THROWS_WITH(nn::snake(V::ones(Shape{2, 3}), V::ones(Shape{2})), contains("one frequency for each channel"));
 }
 
+TEST_CASE("Snake of floats has few units of rounding, for small arguments and large ones") {
+  double largest = 0;
+  for (int i = -4000; i <= 4000; ++i) {
+    const float a = 1.25f, x = static_cast<float>(i) * (i % 2 ? 0x1p-10f : 19.75f);  // a x is exact
+    const double t = 1.25 * static_cast<double>(x), s = std::sin(t);
+    const auto y = fn::Snake{}(Dual<float, 1>(x, {{1.0f}}), Dual<float, 1>(a));
+    const double scale = std::abs(static_cast<double>(x)) + 0x1p-20;
+    largest = std::max(largest, std::abs(static_cast<double>(y.v) - (static_cast<double>(x) + s * s / 1.25)) / scale);
+    largest = std::max(largest, std::abs(static_cast<double>(y.d[0]) - (1 + std::sin(2 * t))) / 4);
+  }
+  CHECK(largest < 5e-7);
+  CHECK(std::isnan(fn::Snake{}(std::numeric_limits<float>::quiet_NaN(), 1.0f)));
+}
+
 TEST_CASE("sequence convolutions that would leave gaps or make no layer are refused") {
   CHECK_THROWS_WITH(nn::SequenceConv<V>({.in = 1, .out = 1, .kernel = 3, .stride = 4}),
                     contains("reach of at least the stride"));
