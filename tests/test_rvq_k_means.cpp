@@ -62,8 +62,8 @@ TEST_CASE("six rates of a Gaussian scalar are those of Lloyd and Max within 1 %"
   rvq::KMeansOptions options;
   V start = V::from({-1.f, 1.f}, Shape{2, 1});
   for (int bits = 1; bits <= 6; ++bits) {
-    options.iterations = 1000;
-    options.vectors_per_code = 100000 >> bits;
+    options.iterations = 500;
+    options.vectors_per_code = 50000 >> bits;
     const auto coarse = rvq::k_means_from(x, start, options, Key{static_cast<std::uint64_t>(bits)});
     options.iterations = 20;
     options.vectors_per_code = 0;

@@ -16,6 +16,8 @@ namespace kolmo::rvq {
 enum class KMeansStart {
   plus_plus,  ///< greedy k-means++: each the best of 2 + floor(ln K) vectors drawn by squared error
   vectors,    ///< different vectors of the data, shrunk towards their mean by the factor that serves best
+  automatic,  ///< vectors; but where shrinking by more than 0.7 does not serve, as in clusters that lie apart,
+              ///< plus_plus
 };
 
 struct KMeansOptions {
@@ -61,11 +63,12 @@ void row_moments(const V& x, std::vector<double>& mean, std::vector<double>& dev
 /// Codewords shrunk towards a mean by the factor, among powers of 2^(-1/4), that serves the rows of x best: far from
 /// their own place, vectors of a noisy cloud are better codewords when they are closer to its middle.
 template <PlainTensor V>
-V shrunk_codewords(const V& codewords, const std::vector<double>& mean, const V& x) {
+V shrunk_codewords(const V& codewords, const std::vector<double>& mean, const V& x, double& factor_taken) {
   using T = typename V::Scalar;
   const std::vector<T> given = codewords.to_vector();
   V best = codewords;
   double least = nearest_mse(x, codewords);
+  factor_taken = 1.0;
   for (int step = 1; step <= 16; ++step) {
     const double factor = std::pow(2.0, -0.25 * step);
     std::vector<T> values = given;
@@ -78,6 +81,7 @@ V shrunk_codewords(const V& codewords, const std::vector<double>& mean, const V&
     if (!(mse < least)) break;
     least = mse;
     best = tried;
+    factor_taken = factor;
   }
   return best;
 }
@@ -109,7 +113,12 @@ V start_codewords(const V& x, index_t codes, const KMeansOptions& options, Key k
     std::vector<index_t> others = permutation(draw_key, n);
     if (n > codes) others.erase(others.begin(), others.begin() + static_cast<std::ptrdiff_t>(codes));
     if (static_cast<index_t>(others.size()) > 4 * codes) others.resize(static_cast<std::size_t>(4 * codes));
-    return shrunk_codewords(codewords, mean, rows_at(x, others));
+    double factor = 1.0;
+    const V shrunk = shrunk_codewords(codewords, mean, rows_at(x, others), factor);
+    if (options.start == KMeansStart::vectors || factor < 0.7) return shrunk;
+    KMeansOptions seeded = options;
+    seeded.start = KMeansStart::plus_plus;
+    return start_codewords(x, codes, seeded, key, warnings);
   }
   warnings.push_back("k_means: " + std::to_string(codes) + " codewords, but only " + std::to_string(different) +
                      " different vectors were found among " + std::to_string(n) +

@@ -28,6 +28,35 @@ struct RowErrorKernel {
   }
 };
 
+/// The better of the two nearest codewords when the distance of a vector's own one counts `factor` times.
+template <class T>
+struct LeaveOneOutKernel {
+  const T* x;
+  const T* codewords;
+  const T* factors;
+  const std::int32_t* own;
+  const std::int32_t* nearest;  // [n, 2]
+  std::int32_t* codes;
+  index_t d;
+  KOLMO_HD void operator()(index_t i) const {
+    const std::int32_t first = nearest[2 * i], second = nearest[2 * i + 1];
+    const bool stays = first != own[i] || factors[first] * distance(i, first) <= distance(i, second);
+    codes[i] = stays ? first : second;
+  }
+  KOLMO_HD T distance(index_t i, std::int32_t code) const {
+    constexpr int lanes = 16;
+    const T *row = x + i * d, *centre = codewords + static_cast<index_t>(code) * d;
+    T part[lanes] = {};
+    index_t j = 0;
+    for (; j + lanes <= d; j += lanes)
+      for (int l = 0; l < lanes; ++l) part[l] += (row[j + l] - centre[j + l]) * (row[j + l] - centre[j + l]);
+    for (; j < d; ++j) part[j % lanes] += (row[j] - centre[j]) * (row[j] - centre[j]);
+    T sum = T(0);
+    for (int l = 0; l < lanes; ++l) sum += part[l];
+    return sum;
+  }
+};
+
 /// Lloyd's iteration with the state that callers may need between its steps.
 template <PlainTensor V>
 class Lloyd {
@@ -44,6 +73,25 @@ class Lloyd {
 
   /// Gives every vector its nearest codeword.
   void assign() { accept(nearest_rows(x_, codewords_, half_squared_norms(codewords_)).index); }
+
+  /// The same, but a vector compares its own codeword as if that were the mean of the other n - 1 vectors: its squared
+  /// distance counts (n / (n - 1))^2 times. What drew a codeword to itself does not then keep the vector there, so that
+  /// means of few vectors fit new ones better, and iterations escape minima of Lloyd's (after Hartigan 1975, for all
+  /// vectors at once). The first time it is `assign`.
+  void assign_leave_one_out() {
+    if (counts_.empty() || codewords_.extent(0) < 2) return assign();
+    const auto nearest = nearest_rows(x_, codewords_, half_squared_norms(codewords_), 2);
+    auto factors = std::vector<T>(counts_.size());
+    for (std::size_t k = 0; k < factors.size(); ++k) {
+      const double n = static_cast<double>(counts_[k]), factor = n / larger(n - 1.0, 0.5);
+      factors[k] = static_cast<T>(factor * factor);
+    }
+    const auto there = V::from(std::span<const T>(factors), Shape{codewords_.extent(0)});
+    auto codes = Tensor<std::int32_t, B>::uninitialized(Shape{x_.extent(0)});
+    B::for_each(x_.extent(0), LeaveOneOutKernel<T>{x_.data(), codewords_.data(), there.data(), codes_.data(),
+                                                   nearest.index.data(), codes.mutable_data(), x_.extent(1)});
+    accept(codes);
+  }
 
   /// Moves every codeword to the mean of its vectors, and those without any to the vectors served worst.
   void update() {
