@@ -2,6 +2,7 @@
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/cuda/cuda.cuh>
 #include <kolmo/ops/fft.hpp>
+#include <kolmo/ops/stft.hpp>
 
 void transform(const kolmo::RealFft2<float>& plan, const float* x, float* y, float* back) {
   plan.forward<kolmo::Cuda>(2, x, y);
@@ -20,3 +21,6 @@ using Device = kolmo::Tensor<float, kolmo::Cuda>;
 kolmo::Jet<Device> round_trip(const kolmo::Jet<Device>& x) { return kolmo::irfft2(kolmo::rfft2(x, 5), 16); }
 Device lines(const Device& x) { return kolmo::dst1(kolmo::irfft(kolmo::rfft(x))); }
 Device fields(const Device& x) { return kolmo::ifft2(kolmo::fft2(kolmo::ifft(kolmo::fft(x)))); }
+
+kolmo::Jet<Device> short_time(const kolmo::Jet<Device>& x) { return kolmo::magnitude(kolmo::stft(x, {.size = 64})); }
+Device from_short_time(const Device& x) { return kolmo::istft(x, 640, {.size = 64}); }
