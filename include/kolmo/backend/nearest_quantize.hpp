@@ -30,29 +30,53 @@ KOLMO_INLINE void load_lanes(const float* x, index_t j, index_t d, QuantizeLanes
   }
 }
 
-KOLMO_INLINE float sum_of_lanes(const QuantizeLanes& lanes) {
-  float values[quantize_width];
-  __builtin_memcpy(values, &lanes, sizeof values);
-  for (int half = quantize_width / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) values[i] += values[i + half];
-  return values[0];
+/// Folds 16 lanes by sums, or by the larger of two.
+template <bool sum>
+KOLMO_INLINE float fold_lanes(const QuantizeLanes& lanes) {
+  typedef float Eight __attribute__((vector_size(32)));
+  typedef float Four __attribute__((vector_size(16)));
+  Eight half[2];
+  Four quarter[2];
+  __builtin_memcpy(half, &lanes, sizeof half);
+  half[0] = sum ? half[0] + half[1] : half[0] > half[1] ? half[0] : half[1];
+  __builtin_memcpy(quarter, half, sizeof quarter);
+  quarter[0] = sum ? quarter[0] + quarter[1] : quarter[0] > quarter[1] ? quarter[0] : quarter[1];
+  const Four v = quarter[0];
+  return sum ? (v[0] + v[2]) + (v[1] + v[3]) : larger(larger(v[0], v[2]), larger(v[1], v[3]));
 }
 
-/// max |x_j|; infinite or NaN input gives either.
+/// <x, y> in an order of its own.
+KOLMO_INLINE float fast_dot(const float* x, const float* y, index_t d) {
+  QuantizeLanes sum{};
+  index_t j = 0;
+  for (; j + quantize_width <= d; j += quantize_width) {
+    QuantizeLanes a, b;
+    __builtin_memcpy(&a, x + j, sizeof a);
+    __builtin_memcpy(&b, y + j, sizeof b);
+    sum += a * b;
+  }
+  if (j < d) {
+    QuantizeLanes a, b;
+    load_lanes(x, j, d, a);
+    load_lanes(y, j, d, b);
+    sum += a * b;
+  }
+  return fold_lanes<true>(sum);
+}
+
+/// max |x_j| of finite numbers.
 inline float largest_modulus(const float* x, index_t d) {
-  QuantizeWords most{};
+  QuantizeLanes most{};
   for (index_t j = 0; j < d; j += quantize_width) {
     QuantizeLanes lanes;
     load_lanes(x, j, d, lanes);
     QuantizeWords words;
     __builtin_memcpy(&words, &lanes, sizeof words);
-    words &= 0x7fffffffu;  // moduli are ordered as their bits
-    most = words > most ? words : most;
+    words &= 0x7fffffffu;
+    __builtin_memcpy(&lanes, &words, sizeof lanes);
+    most = lanes > most ? lanes : most;
   }
-  std::uint32_t values[quantize_width], result = 0;
-  __builtin_memcpy(values, &most, sizeof values);
-  for (const std::uint32_t v : values) result = larger(result, v);
-  return from_bits<float>(result);
+  return fold_lanes<false>(most);
 }
 
 /// Below this a vector is taken as zero, which its bound says; sums of squares of others neither vanish nor overflow.
@@ -79,7 +103,13 @@ inline Rounded round_to_bytes(const float* x, index_t d, index_t padded, std::ui
     squares += whole * whole;
     QuantizeWords words;
     __builtin_memcpy(&words, &shifted, sizeof words);
-    QuantizeBytes narrow = __builtin_convertvector(words, QuantizeBytes) + offset;
+    QuantizeBytes narrow;
+#if defined(__AVX512F__)
+    asm("vpmovdb %1, %0" : "=v"(narrow) : "v"(words));  // compilers take the vector apart
+#else
+    narrow = __builtin_convertvector(words, QuantizeBytes);
+#endif
+    narrow += offset;
     __builtin_memcpy(bytes + j, &narrow, sizeof narrow);
   }
   if (zero) {
@@ -88,8 +118,8 @@ inline Rounded round_to_bytes(const float* x, index_t d, index_t padded, std::ui
   }
   // x[j] / scale differs from the product with the rounded inverse by at most five roundings of 127.
   result.scale = most / 127.0f;
-  result.error = result.scale * (sqrt(sum_of_lanes(errors)) + 4e-5f * root) * norm_slack(d);
-  result.norm = result.scale * sqrt(sum_of_lanes(squares)) * norm_slack(d);
+  result.error = result.scale * (sqrt(fold_lanes<true>(errors)) + 4e-5f * root) * norm_slack(d);
+  result.norm = result.scale * sqrt(fold_lanes<true>(squares)) * norm_slack(d);
   return result;
 }
 
@@ -124,8 +154,8 @@ inline Rounded round_to_bf16(const float* x, index_t d, index_t padded, BFloat16
   }
   // The differences are multiples of at most 2^-9 of their numbers, and scaled they may lose what lies below 2^-126.
   const float slack = norm_slack(d) * most * 1.0001f;
-  result.error = (sqrt(sum_of_lanes(errors)) + 1e-15f * static_cast<float>(d)) * slack;
-  result.norm = sqrt(sum_of_lanes(squares)) * slack;
+  result.error = (sqrt(fold_lanes<true>(errors)) + 1e-15f * static_cast<float>(d)) * slack;
+  result.norm = sqrt(fold_lanes<true>(squares)) * slack;
   result.scale = 1;
   return result;
 }

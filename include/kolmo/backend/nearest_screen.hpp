@@ -23,6 +23,7 @@ namespace kolmo::detail {
 struct Candidates {
   static constexpr int most = 64;
   int found = 0;
+  float rounding = 0;  ///< how far two scores of the row, summed in float in any two orders, lie apart at most
   std::int32_t code[most];
 
   KOLMO_INLINE bool add(index_t k) {
@@ -77,6 +78,8 @@ class NearestScreen {
         depth_(divide_up(d, form == Screen::int8 ? index_t{4} : tile_depth) * (form == Screen::int8 ? 4 : tile_depth)),
         panels_(divide_up(codes, screen_panel)),
         wide_(has_avx512_vnni()),
+        rounding_(6.1e-8f * static_cast<float>(2 * d + 32)),
+        tiny_(2e-37f * static_cast<float>(d + 16)),
         starts_(panels_ * screen_panel),
         bounds_(3 * panels_),
         scales_(form == Screen::int8 ? panels_ * screen_panel : 0),
@@ -88,7 +91,6 @@ class NearestScreen {
       starts_.data()[k] = padding ? -infinity<float>() : -half_norms[k];
       if (form == Screen::int8) scales_.data()[k] = 0, corrections_.data()[k] = 0;
     }
-    const float rounding = 6.1e-8f * static_cast<float>(2 * d + 32);
     for (index_t p = 0; p < panels_; ++p) {
       const index_t count = smaller(screen_panel, codes - p * screen_panel);
       float norm = 0, error = 0, half_norm = 0;
@@ -97,8 +99,8 @@ class NearestScreen {
       // Of the vector: |x - x~| and |x~| + |x - x~|.
       float* bound = bounds_.data();
       bound[p] = 1.00001f * norm;
-      bound[panels_ + p] = 1.00001f * (error + rounding * norm);
-      bound[2 * panels_ + p] = 1.00001f * rounding * half_norm + static_cast<float>(d + 16) * 2e-37f;
+      bound[panels_ + p] = 1.00001f * (error + rounding_ * norm);
+      bound[2 * panels_ + p] = 1.00001f * rounding_ * half_norm + tiny_;
       largest_norm_ = larger(largest_norm_, norm);
       largest_half_norm_ = larger(largest_half_norm_, half_norm);
       if (!is_finite(norm) || !is_finite(half_norm) || is_nan(error)) usable_ = false;
@@ -218,10 +220,12 @@ class NearestScreen {
       }
   }
 
+  /// Leaves few candidates; false when there are too many.
   bool collect(const Rounded& x, index_t count, const float* score, const float* largest, float* limit,
                Candidates& candidates) const {
     const float all = x.norm + x.error;
     if (!usable_ || !(all * largest_norm_ + largest_half_norm_ <= 1e36f) || !(all <= 1e36f)) return false;
+    candidates.rounding = 2.1f * rounding_ * (all * largest_norm_ + largest_half_norm_) + tiny_;
     const float* bound = bounds_.data();
     float* half_width = limit + panels_;
     for (index_t p = 0; p < panels_; ++p)
@@ -244,9 +248,7 @@ class NearestScreen {
       lanes -= half_width[p];
       best = lanes > best ? lanes : best;
     }
-    float values[screen_lanes];
-    __builtin_memcpy(values, &best, sizeof values);
-    return *std::max_element(values, values + screen_lanes);
+    return fold_lanes<false>(best);
   }
 
   /// A number that at least `count` codewords exceed by their bounds. With few places the largest two of every lane
@@ -279,6 +281,7 @@ class NearestScreen {
   Screen form_;
   index_t codes_, d_, depth_, panels_;
   bool wide_, usable_ = true;
+  float rounding_, tiny_;  // of a sum of products in float: relative to its moduli, and what underflows
   float largest_norm_ = 0, largest_half_norm_ = 0;
   HostScratch<float> starts_, bounds_, scales_;
   HostScratch<std::int32_t> corrections_;

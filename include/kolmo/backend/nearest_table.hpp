@@ -80,10 +80,12 @@ class NearestTable {
     std::optional<NearestScreen::Workspace> screen;
   };
 
-  /// The `count` nearest codewords of up to `tile` rows x [rows, d], best first, and their scores: [rows, count].
+  /// The `count` nearest codewords of up to `tile` rows x [rows, d], best first, and their scores: [rows, count]. With
+  /// a count of one `score` may be null.
   void nearest(index_t rows, const T* x, index_t count, Workspace& work, std::int32_t* index, T* score) const {
     if (!screen_) {
-      search(rows, x, count, work, index, score);
+      T unwanted[tile];
+      search(rows, x, count, work, index, score == nullptr ? unwanted : score);
       return;
     }
     if constexpr (std::is_same_v<T, float>) {
@@ -95,7 +97,8 @@ class NearestTable {
         for (index_t r = 0; r < block; ++r) {
           if (candidates[r].found < 0) work.pending[static_cast<std::size_t>(left++)] = i + r;
         }
-        compare(block, x + i * d_, candidates, count, index + i * count, score + i * count);
+        compare(block, x + i * d_, candidates, count, index + i * count,
+                score == nullptr ? nullptr : score + i * count);
       }
       if (left > 0) search_pending(left, x, count, work, index, score);
     }
@@ -122,13 +125,40 @@ class NearestTable {
     }
   }
 
-  /// Scores of all candidates of a block, several chains at a time.
-  void compare(index_t rows, const T* x, const Candidates* candidates, index_t count, std::int32_t* index,
-               T* score) const {
+  /// Drops the candidates that sums in any order, which vectors form fast, show to be behind by more than rounding.
+  void refine(const T* x, Candidates& candidates, index_t count) const {
+    const int found = candidates.found;
+    float score[Candidates::most], ordered[Candidates::most];
+    for (int i = 0; i < found; ++i) {
+      const std::int32_t k = candidates.code[i];
+      score[i] = fast_dot(x, codeword(k), d_) - half_norms_[k];
+    }
+    float least = score[0];
+    if (count == 1) {
+      for (int i = 1; i < found; ++i) least = larger(least, score[i]);
+    } else {
+      __builtin_memcpy(ordered, score, sizeof ordered);
+      std::nth_element(ordered, ordered + count - 1, ordered + found, std::greater<>());
+      least = ordered[count - 1];
+    }
+    least -= 2 * candidates.rounding;
+    candidates.found = 0;
+    for (int i = 0; i < found; ++i)
+      if (score[i] >= least) candidates.code[candidates.found++] = candidates.code[i];
+  }
+
+  /// The best among the candidates of a block. Scores are not wanted where `score` is null.
+  void compare(index_t rows, const T* x, Candidates* candidates, index_t count, std::int32_t* index, T* score) const {
     for (index_t r = 0; r < rows; ++r) {
+      if (candidates[r].found > count) refine(x + r * d_, candidates[r], count);
       const int found = candidates[r].found;
       if (found < 0) continue;
-      BestScores<T> best(index + r * count, score + r * count, count);
+      if (found == 1 && score == nullptr) {
+        index[r] = candidates[r].code[0];
+        continue;
+      }
+      T unwanted;
+      BestScores<T> best(index + r * count, score == nullptr ? &unwanted : score + r * count, count);
       for (int i = 0; i < found; i += chains) {
         const T* codewords[chains];
         T sum[chains];
@@ -137,21 +167,14 @@ class NearestTable {
           codewords[c] = codeword(k);
           sum[c] = -half_norms_[k];
         }
-        switch (smaller(found - i, chains)) {
-          case 1:
-            score_chains<1>(d_, x + r * d_, codewords, sum);
-            break;
-          case 2:
-            score_chains<2>(d_, x + r * d_, codewords, sum);
-            break;
-          case 3:
-          case 4:
-            score_chains<4>(d_, x + r * d_, codewords, sum);
-            break;
-          default:
-            score_chains<chains>(d_, x + r * d_, codewords, sum);
-        }
-        for (int c = 0; c < smaller(found - i, chains); ++c) best.add(sum[c], candidates[r].code[i + c]);
+        const int here = smaller(found - i, chains);
+        if (here <= 2)
+          score_chains<2>(d_, x + r * d_, codewords, sum);
+        else if (here <= 5)
+          score_chains<5>(d_, x + r * d_, codewords, sum);
+        else
+          score_chains<chains>(d_, x + r * d_, codewords, sum);
+        for (int c = 0; c < here; ++c) best.add(sum[c], candidates[r].code[i + c]);
       }
     }
   }
@@ -167,7 +190,8 @@ class NearestTable {
     for (index_t i = 0; i < rows; ++i)
       for (index_t c = 0; c < count; ++c) {
         index[work.pending[static_cast<std::size_t>(i)] * count + c] = found.data()[i * count + c];
-        score[work.pending[static_cast<std::size_t>(i)] * count + c] = value.data()[i * count + c];
+        if (score != nullptr)
+          score[work.pending[static_cast<std::size_t>(i)] * count + c] = value.data()[i * count + c];
       }
   }
 

@@ -30,11 +30,10 @@ void host_encode_tile(const NearestTables<T>& tables, index_t rows, const T* x, 
   const HostScratch<T> residual(rows * d);
   __builtin_memcpy(residual.data(), x, static_cast<std::size_t>(rows * d) * sizeof(T));
   std::int32_t index[tile];
-  T score[tile];
   for (index_t q = 0; q < stages; ++q) {
     const NearestTable<T>& table = *tables[static_cast<std::size_t>(q)];
     typename NearestTable<T>::Workspace work(table);
-    table.nearest(rows, residual.data(), 1, work, index, score);
+    table.nearest(rows, residual.data(), 1, work, index, nullptr);
     for (index_t i = 0; i < rows; ++i) {
       codes[i * stages + q] = index[i];
       if (q + 1 == stages) continue;
