@@ -70,11 +70,12 @@ __attribute__((target("avx512f,avx512bw"))) KOLMO_NOINLINE inline bool avx512_co
 /// A table rounded for screening.
 class NearestScreen {
  public:
-  /// `form` is int8 or bf16.
+  /// `form` is int8 or bf16. The table is not copied.
   NearestScreen(Screen form, index_t codes, index_t d, const float* table, const float* half_norms)
       : form_(form),
         codes_(codes),
         d_(d),
+        table_(table),
         depth_(divide_up(d, form == Screen::int8 ? index_t{4} : tile_depth) * (form == Screen::int8 ? 4 : tile_depth)),
         panels_(divide_up(codes, screen_panel)),
         wide_(has_avx512_vnni()),
@@ -137,6 +138,10 @@ class NearestScreen {
       if (!collect(rounded[r], count, work.score.data() + r * panels_ * screen_panel,
                    work.largest.data() + r * panels_ * screen_lanes, work.limit.data(), candidates[r]))
         candidates[r].found = -1;
+      // The codewords of the table lie anywhere: they come while the other rows are looked at.
+      for (int i = 0; i < smaller(candidates[r].found, 16); ++i)
+        for (index_t j = 0; j < smaller<index_t>(d_, 256); j += 16)
+          __builtin_prefetch(table_ + candidates[r].code[i] * d_ + j);
     }
   }
 
@@ -279,7 +284,9 @@ class NearestScreen {
   }
 
   Screen form_;
-  index_t codes_, d_, depth_, panels_;
+  index_t codes_, d_;
+  const float* table_;
+  index_t depth_, panels_;
   bool wide_, usable_ = true;
   float rounding_, tiny_;  // of a sum of products in float: relative to its moduli, and what underflows
   float largest_norm_ = 0, largest_half_norm_ = 0;
