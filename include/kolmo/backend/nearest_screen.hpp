@@ -67,6 +67,19 @@ __attribute__((target("avx512f,avx512bw"))) KOLMO_NOINLINE inline bool avx512_co
 
 #endif
 
+/// The largest `count`-th of 32 numbers, of which those in `first` are not below those in `second` lane by lane. Equal
+/// numbers count once, so the result may be smaller. The lanes are lost.
+KOLMO_INLINE float kth_of_lanes(index_t count, Float16Lanes& first, Float16Lanes& second) {
+  const Float16Lanes none = Float16Lanes{} - infinity<float>();
+  for (;;) {
+    const float most = fold_lanes<false>(first);
+    if (--count == 0) return most;
+    const auto taken = first == most;
+    first = taken ? second : first;
+    second = taken ? none : second;
+  }
+}
+
 /// A table rounded for screening.
 class NearestScreen {
  public:
@@ -124,25 +137,27 @@ class NearestScreen {
     friend class NearestScreen;
     HostScratch<float> score, largest, limit;
     HostScratch<BFloat16> row;
+    Rounded rounded[tile_rows];
   };
 
-  /// The candidates for the `count` nearest codewords of `rows` vectors x [rows, d].
-  void block(index_t rows, const float* x, index_t count, Workspace& work, Candidates* candidates) const {
-    Rounded rounded[tile_rows];
+  /// Screens up to rows() vectors x [rows, d].
+  void score(index_t rows, const float* x, Workspace& work) const {
     if (form_ == Screen::int8)
-      score_bytes(rows, x, work, rounded);
+      score_bytes(rows, x, work);
     else
-      score_halves(rows, x, work, rounded);
-    for (index_t r = 0; r < rows; ++r) {
-      candidates[r].found = 0;
-      if (!collect(rounded[r], count, work.score.data() + r * panels_ * screen_panel,
-                   work.largest.data() + r * panels_ * screen_lanes, work.limit.data(), candidates[r]))
-        candidates[r].found = -1;
-      // The codewords of the table lie anywhere: they come while the other rows are looked at.
-      for (int i = 0; i < smaller(candidates[r].found, 16); ++i)
-        for (index_t j = 0; j < smaller<index_t>(d_, 256); j += 16)
-          __builtin_prefetch(table_ + candidates[r].code[i] * d_ + j);
-    }
+      score_halves(rows, x, work);
+  }
+
+  /// The candidates for the `count` nearest codewords of a screened row whose scores are at least `floor`. With a count
+  /// of 0 the floor alone decides.
+  void candidates(index_t r, index_t count, float floor, Workspace& work, Candidates& found) const {
+    found.found = 0;
+    if (!collect(work.rounded[r], count, floor, work.score.data() + r * panels_ * screen_panel,
+                 work.largest.data() + r * panels_ * screen_lanes, work.limit.data(), found))
+      found.found = -1;
+    // The codewords of the table lie anywhere: they come while other rows are looked at.
+    for (int i = 0; i < smaller(found.found, 16); ++i)
+      for (index_t j = 0; j < smaller<index_t>(d_, 256); j += 16) __builtin_prefetch(table_ + found.code[i] * d_ + j);
   }
 
  private:
@@ -184,14 +199,14 @@ class NearestScreen {
     if (!(r.error <= error)) error = r.error;
   }
 
-  void score_bytes(index_t rows, const float* x, Workspace& work, Rounded* rounded) const {
+  void score_bytes(index_t rows, const float* x, Workspace& work) const {
     auto* bytes = reinterpret_cast<std::uint8_t*>(work.row.data());
     float scale[int8_rows];
     for (index_t r = 0; r < rows; ++r) {
       // What is written behind a row is overwritten by the next one.
-      rounded[r] =
+      work.rounded[r] =
           round_to_bytes(x + r * d_, d_, divide_up(d_, quantize_width) * quantize_width, 128, bytes + r * depth_);
-      scale[r] = rounded[r].scale;
+      scale[r] = work.rounded[r].scale;
     }
     for (index_t p = 0; p < panels_; ++p) {
       const index_t first = p * screen_panel;
@@ -203,8 +218,9 @@ class NearestScreen {
     }
   }
 
-  void score_halves(index_t rows, const float* x, Workspace& work, Rounded* rounded) const {
-    for (index_t r = 0; r < rows; ++r) rounded[r] = round_to_bf16(x + r * d_, d_, depth_, work.row.data() + r * depth_);
+  void score_halves(index_t rows, const float* x, Workspace& work) const {
+    for (index_t r = 0; r < rows; ++r)
+      work.rounded[r] = round_to_bf16(x + r * d_, d_, depth_, work.row.data() + r * depth_);
     for (index_t i = rows * depth_; i < tile_rows * depth_; ++i) work.row.data()[i] = BFloat16();
     const index_t columns = panels_ * screen_panel;
     bf16_product(bf16_kernel(), tile_rows, columns / 16, depth_, work.row.data(), depth_, halves_.data(), 16 * depth_,
@@ -226,7 +242,7 @@ class NearestScreen {
   }
 
   /// Leaves few candidates; false when there are too many.
-  bool collect(const Rounded& x, index_t count, const float* score, const float* largest, float* limit,
+  bool collect(const Rounded& x, index_t count, float floor, const float* score, const float* largest, float* limit,
                Candidates& candidates) const {
     const float all = x.norm + x.error;
     if (!usable_ || !(all * largest_norm_ + largest_half_norm_ <= 1e36f) || !(all <= 1e36f)) return false;
@@ -235,7 +251,9 @@ class NearestScreen {
     float* half_width = limit + panels_;
     for (index_t p = 0; p < panels_; ++p)
       half_width[p] = x.error * bound[p] + all * bound[panels_ + p] + bound[2 * panels_ + p];
-    const float least = count == 1 ? best_lower_bound(largest, half_width) : lower_bound(count, largest, half_width);
+    float least = floor;
+    if (count == 1) least = larger(least, best_lower_bound(largest, half_width));
+    if (count > 1) least = larger(least, lower_bound(count, largest, half_width));
     if (!is_finite(least)) return false;
     for (index_t p = 0; p < panels_; ++p) limit[p] = least - half_width[p];
 #if defined(__x86_64__) && defined(__linux__)
@@ -276,11 +294,7 @@ class NearestScreen {
       second = less > second ? less : second;
       first = lanes > first ? lanes : first;
     }
-    float values[2 * screen_lanes];
-    __builtin_memcpy(values, &first, sizeof first);
-    __builtin_memcpy(values + screen_lanes, &second, sizeof second);
-    std::nth_element(values, values + (count - 1), values + 2 * screen_lanes, std::greater<>());
-    return values[count - 1];
+    return kth_of_lanes(count, first, second);
   }
 
   Screen form_;

@@ -80,6 +80,39 @@ class NearestTable {
     std::optional<NearestScreen::Workspace> screen;
   };
 
+  /// Offers the codewords of up to `tile` rows x [rows, d], which are numbered from `first` on, to list(row) by
+  /// add(row, code, score): all whose score is at least list(row).floor(row); where that is minus infinity at first,
+  /// the `count` best of the row and perhaps others.
+  template <class List>
+  void offer(index_t first, index_t rows, const T* x, index_t count, Workspace& work, const List& list) const {
+    const index_t at_once = screen_ ? screen_->rows() : Blocks::rows_at_once, step = Blocks::padded(codes_);
+    Candidates candidates;
+    for (index_t i = 0; i < rows; i += at_once) {
+      const index_t block = smaller(at_once, rows - i);
+      if (!screen_) Blocks::scores(block, codes_, d_, x + i * d_, packed_.data(), starts_.data(), work.score.data());
+      if constexpr (std::is_same_v<T, float>) {
+        if (screen_) screen_->score(block, x + i * d_, *work.screen);
+      }
+      for (index_t r = 0; r < block; ++r) {
+        auto& kept = list(first + i + r);
+        const T floor = kept.floor(first + i + r);
+        const T* scores = work.score.data() + r * step;
+        if constexpr (std::is_same_v<T, float>) {
+          if (screen_) {
+            screen_->candidates(r, floor > -infinity<T>() ? 0 : count, floor, *work.screen, candidates);
+            if (candidates.found >= 0) {
+              offer_candidates(first + i + r, x + (i + r) * d_, candidates, kept);
+              continue;
+            }
+            Blocks::scores(1, codes_, d_, x + (i + r) * d_, packed_.data(), starts_.data(), work.score.data());
+            scores = work.score.data();
+          }
+        }
+        offer_all(first + i + r, scores, kept);
+      }
+    }
+  }
+
   /// The `count` nearest codewords of up to `tile` rows x [rows, d], best first, and their scores: [rows, count]. With
   /// a count of one `score` may be null.
   void nearest(index_t rows, const T* x, index_t count, Workspace& work, std::int32_t* index, T* score) const {
@@ -93,8 +126,9 @@ class NearestTable {
       Candidates candidates[tile_rows];
       for (index_t i = 0; i < rows; i += screen_->rows()) {
         const index_t block = smaller(screen_->rows(), rows - i);
-        screen_->block(block, x + i * d_, count, *work.screen, candidates);
+        screen_->score(block, x + i * d_, *work.screen);
         for (index_t r = 0; r < block; ++r) {
+          screen_->candidates(r, count, -infinity<T>(), *work.screen, candidates[r]);
           if (candidates[r].found < 0) work.pending[static_cast<std::size_t>(left++)] = i + r;
         }
         compare(block, x + i * d_, candidates, count, index + i * count,
@@ -160,23 +194,60 @@ class NearestTable {
       T unwanted;
       BestScores<T> best(index + r * count, score == nullptr ? &unwanted : score + r * count, count);
       for (int i = 0; i < found; i += chains) {
-        const T* codewords[chains];
         T sum[chains];
-        for (int c = 0; c < chains; ++c) {
-          const std::int32_t k = candidates[r].code[smaller(i + c, found - 1)];
-          codewords[c] = codeword(k);
-          sum[c] = -half_norms_[k];
-        }
         const int here = smaller(found - i, chains);
-        if (here <= 2)
-          score_chains<2>(d_, x + r * d_, codewords, sum);
-        else if (here <= 5)
-          score_chains<5>(d_, x + r * d_, codewords, sum);
-        else
-          score_chains<chains>(d_, x + r * d_, codewords, sum);
+        chain(x + r * d_, candidates[r], i, sum);
         for (int c = 0; c < here; ++c) best.add(sum[c], candidates[r].code[i + c]);
       }
     }
+  }
+
+  template <class Kept>
+  void offer_candidates(index_t row, const T* x, const Candidates& candidates, Kept& kept) const {
+    for (int i = 0; i < candidates.found; i += chains) {
+      T sum[chains];
+      chain(x, candidates, i, sum);
+      for (int c = 0; c < smaller(candidates.found - i, chains); ++c) kept.add(row, candidates.code[i + c], sum[c]);
+    }
+  }
+
+  template <class Kept>
+  void offer_all(index_t row, const T* score, Kept& kept) const {
+    using Vector = typename Blocks::Vector;
+    T floor = kept.floor(row);
+    for (index_t first = 0; first < codes_; first += Blocks::panel) {
+      Vector most, next;
+      __builtin_memcpy(&most, score + first, sizeof most);
+      for (index_t v = Blocks::width; v < Blocks::panel; v += Blocks::width) {
+        __builtin_memcpy(&next, score + first + v, sizeof next);
+        most = (next > most) | (most != most) ? next : most;  // never a NaN instead of a number
+      }
+      T largest = -infinity<T>();
+      for (int lane = 0; lane < static_cast<int>(Blocks::width); ++lane) largest = larger(largest, T(most[lane]));
+      if (largest < floor) continue;
+      for (index_t k = first; k < smaller(codes_, first + Blocks::panel); ++k)
+        if (score[k] >= floor && score[k] > -infinity<T>()) {
+          kept.add(row, static_cast<std::int32_t>(k), score[k]);
+          floor = kept.floor(row);
+        }
+    }
+  }
+
+  /// The scores of up to `chains` candidates from the i-th on.
+  void chain(const T* x, const Candidates& candidates, int i, T* sum) const {
+    const T* codewords[chains];
+    const int here = smaller(candidates.found - i, chains);
+    for (int c = 0; c < chains; ++c) {
+      const std::int32_t k = candidates.code[i + smaller(c, here - 1)];
+      codewords[c] = codeword(k);
+      sum[c] = -half_norms_[k];
+    }
+    if (here <= 2)
+      score_chains<2>(d_, x, codewords, sum);
+    else if (here <= 5)
+      score_chains<5>(d_, x, codewords, sum);
+    else
+      score_chains<chains>(d_, x, codewords, sum);
   }
 
   /// The rows that the screen could not tell.
