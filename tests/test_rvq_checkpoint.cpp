@@ -131,7 +131,13 @@ TEST_CASE("tables trained elsewhere become a quantizer that counts as trained") 
   std::vector<V> tables;
   for (std::uint64_t q = 0; q < 2; ++q)
     tables.push_back(slice(kolmo_test::mix8(600, Key{4 + q}), 0, 0, 20 + 4 * static_cast<index_t>(q)).contiguous());
-  const auto q = rvq::quantizer_of_tables(tables);
+  auto q = rvq::quantizer_of_tables(tables);
+  rvq::set_counts(q, x, 50);
+  for (const auto& stage : q.stages) CHECK(sum(stage.book.counts).item() == Approx(50));
+  const auto codes = rvq::encode(q, x).codes.to_vector();
+  double fifth = 0;
+  for (std::size_t i = 0; i < codes.size(); i += 2) fifth += codes[i] == 5 ? 0.1 : 0;
+  CHECK(q.stages[0].book.counts.to_vector()[5] == Approx(fifth));
   CHECK(q.code_counts() == std::vector<index_t>{20, 24});
   CHECK(rvq::trained_stages(q) == 2);
   CHECK(rvq::encode(q, x).codes.to_vector() == rvq::encode_residual(tables, x).to_vector());

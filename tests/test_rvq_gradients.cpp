@@ -167,6 +167,19 @@ TEST_CASE("R18: averaged codebooks get no gradient and no optimiser sees them") 
   for (const auto& stage : gradient.stages) CHECK(max(abs(stage.book.codewords)).item() == 0);
 }
 
+TEST_CASE("R18: a frozen codebook that was learned gets no gradient and no optimiser moves it") {
+  auto q = quantizer({6, 5}, {}, CodebookTraining::gradient);
+  q.stages[0].book.frozen = true;
+  CHECK(parameter_count(q) == 5 * d);
+  const V x = vectors(1);
+  const auto gradient =
+      value_and_grad(q, [&](const auto& v) { return rvq::quantize(v, x, {.active = 2}).codebook_loss; }).gradient;
+  CHECK(max(abs(gradient.stages[0].book.codewords)).item() == 0);
+  CHECK(max(abs(gradient.stages[1].book.codewords)).item() > 0);
+  rvq::freeze(q);
+  CHECK(parameter_count(q) == 0);
+}
+
 TEST_CASE("R18: learned codebooks get (2 / (n d)) sum over their vectors of c - r") {
   const auto q = quantizer({6, 5}, {}, CodebookTraining::gradient);
   CHECK(parameter_count(q) == (6 + 5) * d);

@@ -29,7 +29,7 @@ struct Codebook {
   V ages;                    ///< [K], updates since the code was started or replaced; whole numbers
   V last_hits;               ///< [K], number of the update in which the code last got a vector; 0 before the first
   bool initialised = false;  ///< the codewords come from data, or were set
-  bool frozen = false;       ///< update changes nothing
+  bool frozen = false;       ///< update changes nothing, and no gradient reaches the codewords
   index_t updates = 0;       ///< updates, or steps of the optimiser, since the start
 
   Codebook() = default;
@@ -45,7 +45,7 @@ struct Codebook {
   index_t codes() const { return codewords.shape()[0]; }
   index_t dimension() const { return codewords.shape()[1]; }
 
-  /// Whether the codewords are a parameter or a state depends on how they are trained.
+  /// Whether the codewords are a parameter or a state depends on how they are trained, and whether they are.
   static void fields(auto&& f, auto&... s) {
     f(submodule("options"), s.options...);
     f(Field{"codewords", codeword_kind(s...)}, s.codewords...);
@@ -74,7 +74,8 @@ struct Codebook {
 
  private:
   static FieldKind codeword_kind(const auto& first, const auto&...) {
-    return first.options.training == CodebookTraining::gradient ? FieldKind::parameter : FieldKind::state;
+    return first.options.training == CodebookTraining::gradient && !first.frozen ? FieldKind::parameter
+                                                                                 : FieldKind::state;
   }
 };
 

@@ -134,6 +134,28 @@ std::vector<StageStart> start_stages(ResidualQuantizer<V>& quantizer, const X& x
   return started;
 }
 
+/// Sets the counts of every started stage to what an update of `vectors_per_update` vectors like x [n, d] brings: after
+/// tables were trained elsewhere, so that averages go on from where they are, and counts tell how often codes are used.
+/// Throws as quantize.
+template <PlainTensor V>
+void set_counts(ResidualQuantizer<V>& quantizer, const V& x, index_t vectors_per_update) {
+  using T = typename V::Scalar;
+  index_t started = 0;
+  while (started < quantizer.stage_count() && quantizer.stages[static_cast<std::size_t>(started)].book.initialised)
+    ++started;
+  if (started == 0) return;
+  const auto codes = quantize(quantizer, x, {.active = started, .mask = {}}).codes.to_vector();
+  const double scale = static_cast<double>(vectors_per_update) / static_cast<double>(larger<index_t>(1, x.shape()[0]));
+  for (index_t q = 0; q < started; ++q) {
+    Codebook<V>& book = quantizer.stages[static_cast<std::size_t>(q)].book;
+    std::vector<T> counts(static_cast<std::size_t>(book.codes()), T(0));
+    for (std::size_t i = static_cast<std::size_t>(q); i < codes.size(); i += static_cast<std::size_t>(started))
+      counts[static_cast<std::size_t>(codes[i])] += T(1);
+    for (T& count : counts) count = static_cast<T>(static_cast<double>(count) * scale);
+    book.counts = V::from(std::span<const T>(counts), book.counts.shape());
+  }
+}
+
 /// From now on updates change no codebook, and no gradient reaches it; steps are still counted.
 template <PlainTensor V>
 void freeze(ResidualQuantizer<V>& quantizer, bool frozen = true) {
