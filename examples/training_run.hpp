@@ -76,26 +76,35 @@ struct RunFolder {
         throw ArgumentError(std::string(option) + " and --picture are the same file, " + path + "; choose two");
     check_writable(s.log);
     check_writable(s.picture);
-    if (output.has_parent_path()) fs::create_directories(output.parent_path());
     directory = output;
     directory += ".run";
+    // Before anything is made, so that a run that is refused leaves no trace, and again when no other can come between.
+    check_start(s);
+    if (output.has_parent_path()) fs::create_directories(output.parent_path());
     fs::create_directories(directory);
     log = s.log.empty() ? directory / "log.csv" : fs::path(s.log);
     lock.emplace(directory / "lock");
     io::remove_stale_temporaries<io::SystemCalls>(output.has_parent_path() ? output.parent_path() : fs::path("."));
-    const bool has_run = fs::exists(directory / "last.safetensors");
+    check_start(s);
     if (s.restart) {
       fs::remove(directory / "last.safetensors");
       fs::remove(log);
       fs::remove_all(directory / "events");
-    } else if (!s.resume && (has_run || fs::exists(output))) {
-      throw ArgumentError((fs::exists(output) ? output : directory).string() +
-                          " exists; continue that run with --resume, or replace it with --restart");
-    } else if (s.resume && !has_run && fs::exists(output)) {
-      throw ArgumentError(output.string() + " exists, but " + directory.string() +
-                          " holds no run to resume; choose another --output, or replace it with --restart");
     }
     if (s.resume) start = io::RunStart::resume;
+  }
+
+ private:
+  void check_start(const RunPaths& s) const {
+    namespace fs = std::filesystem;
+    const bool has_run = fs::exists(directory / "last.safetensors");
+    if (s.restart) return;
+    if (!s.resume && (has_run || fs::exists(output)))
+      throw ArgumentError((fs::exists(output) ? output : directory).string() +
+                          " exists; continue that run with --resume, or replace it with --restart");
+    if (s.resume && !has_run && fs::exists(output))
+      throw ArgumentError(output.string() + " exists, but " + directory.string() +
+                          " holds no run to resume; choose another --output, or replace it with --restart");
   }
 };
 

@@ -127,6 +127,24 @@ inline std::map<std::string, std::string> run_identity(const TrainOptions& optio
   return result;
 }
 
+/// Throws IoError that names every setting ("train:NAME" in the metadata of a checkpoint) in which a run that is to be
+/// resumed and this one differ.
+inline void check_settings(const std::map<std::string, std::string>& saved,
+                           const std::map<std::string, std::string>& expected, const std::string& source) {
+  std::string problems;
+  for (const auto& [key, text] : expected) {
+    const auto found = saved.find(key);
+    if (found == saved.end() || found->second != text)
+      problems += "\n  " + key.substr(6) + ": the checkpoint has " +
+                  (found == saved.end() ? std::string("none") : found->second) + ", this run " + text;
+  }
+  for (const auto& [key, text] : saved)
+    if (key.starts_with("train:") && !expected.contains(key))
+      problems += "\n  " + key.substr(6) + ": the checkpoint has " + text + ", this run none";
+  if (!problems.empty())
+    throw IoError(source + " belongs to a run with other options; use them, or another directory:" + problems);
+}
+
 struct CheckpointOptions {
   index_t every_epochs = 1;  ///< 0: not after epochs
   index_t every_steps = 0;   ///< 0: not inside epochs
@@ -154,19 +172,7 @@ class Checkpoint {
     const auto last = keeper_.load_last();
     if (!last) return false;
     const std::string source = keeper_.last_path().string();
-    const auto expected = identity(options);
-    std::string problems;
-    for (const auto& [key, text] : expected) {
-      const auto found = last->state.metadata.find(key);
-      if (found == last->state.metadata.end() || found->second != text)
-        problems += "\n  " + key.substr(6) + ": the checkpoint has " +
-                    (found == last->state.metadata.end() ? std::string("none") : found->second) + ", this run " + text;
-    }
-    for (const auto& [key, text] : last->state.metadata)
-      if (key.starts_with("train:") && !expected.contains(key))
-        problems += "\n  " + key.substr(6) + ": the checkpoint has " + text + ", this run none";
-    if (!problems.empty())
-      throw IoError(source + " belongs to a run with other options; use them, or another directory:" + problems);
+    check_settings(last->state.metadata, identity(options), source);
     io::from_arrays(state, last->state, source);
     saved_step_ = state.step;
     saved_epoch_ = state.epoch;
