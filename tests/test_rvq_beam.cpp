@@ -133,6 +133,62 @@ TEMPLATE_TEST_CASE("R25: a beam of one is the greedy encoder, wider beams leave 
   }
 }
 
+TEST_CASE("R23: host and device give equal codes for every beam, size and screen") {
+  using Device = Tensor<float, FakeDevice>;
+  using V = Tensor<float, Cpu>;
+  struct Case {
+    std::vector<index_t> codes;
+    index_t d, n;
+    double scale;
+  };
+  for (const Case& c : {Case{{130, 70, 200}, 25, 60, 1.5}, Case{{3, 2, 150, 5}, 40, 50, 1.0},
+                        Case{{1, 64, 65}, 24, 40, 1e-20}, Case{{140, 140}, 33, 30, 1e18}}) {
+    const auto tables = tables_of<V>(c.codes, c.d);
+    std::vector<Device> there;
+    for (const V& table : tables) there.push_back(table.to<FakeDevice>());
+    const V x = numbers<V>({c.n, c.d}, 7, c.scale);
+    for (const index_t beam : {1, 2, 5, 13}) {
+      const auto expected = encode_residual(there, x.to<FakeDevice>(), beam).to_vector();
+      for (const Screen screen : {Screen::none, Screen::int8, Screen::bf16}) {
+        INFO("d " << c.d << ", beam " << beam << ", screen " << static_cast<int>(screen));
+        CHECK(encode_residual(tables, x, beam, screen).to_vector() == expected);
+      }
+    }
+  }
+}
+
+TEST_CASE("copies of codewords and codewords that are NaN do not confuse a beam") {
+  using Device = Tensor<float, FakeDevice>;
+  using V = Tensor<float, Cpu>;
+  auto first = numbers<V>({40, 24}, 1).to_vector();
+  for (std::size_t j = 0; j < 24 * 15; ++j) first[24 * 20 + j] = first[j];
+  std::vector<float> gaps(24 * 6, std::numeric_limits<float>::quiet_NaN());
+  for (std::size_t j = 0; j < 24 * 2; ++j) gaps[24 * 3 + j] = first[j] / 2;
+  const std::vector<V> tables{V::from(std::span<const float>(first), {40, 24}),
+                              V::from(std::span<const float>(gaps), {6, 24}),
+                              V::from(std::span<const float>(first), {40, 24})};
+  std::vector<Device> there;
+  for (const V& table : tables) there.push_back(table.to<FakeDevice>());
+  const V x = numbers<V>({30, 24}, 3);
+  for (const index_t beam : {1, 2, 4}) {
+    const auto expected = encode_residual(there, x.to<FakeDevice>(), beam).to_vector();
+    for (const Screen screen : {Screen::none, Screen::int8, Screen::bf16})
+      CHECK(encode_residual(tables, x, beam, screen).to_vector() == expected);
+  }
+}
+
+TEST_CASE("codes of a beam do not depend on the number of threads") {
+  using V = Tensor<float, Cpu>;
+  const auto tables = tables_of<V>({60, 60, 60}, 12);
+  const V x = numbers<V>({500, 12}, 3);
+  const int before = threads::count();
+  threads::set_count(1);
+  const auto one = encode_residual(tables, x, 3).to_vector();
+  threads::set_count(3);
+  CHECK(encode_residual(tables, x, 3).to_vector() == one);
+  threads::set_count(before);
+}
+
 TEST_CASE("a beam of no width is refused") {
   using V = Tensor<float, Cpu>;
   CHECK_THROWS_WITH(encode_residual(tables_of<V>({4}, 2), V::zeros({1, 2}), 0), contains("at least 1, given 0"));
