@@ -83,23 +83,30 @@ TEST_CASE("The published discriminators have 0.094 million parameters per spectr
   const PeriodDiscriminator<Small> period(7, 32);
   CHECK(plain_parameters(period) == 8218433);
   CHECK(parameter_count(period) - plain_parameters(period) == 32 + 128 + 512 + 2 * 1024 + 1);
+  // Five bands like the one spectrum, and one score of all.
+  CHECK(plain_parameters(BandDiscriminator<Small>(1024, 32)) == 5 * (94337 - 289) + 289);
   // The parameters are the same for every window and period.
   CHECK(parameter_count(StftDiscriminator<Small>(256, 8)) == parameter_count(StftDiscriminator<Small>(2048, 8)));
   CHECK(parameter_count(PeriodDiscriminator<Small>(2, 4)) == parameter_count(PeriodDiscriminator<Small>(11, 4)));
 }
 
 TEST_CASE("Discriminators give a score and the activations of the layers before it") {
-  Discriminators<Ten> all({.windows = {64, 128}, .filters = 2, .periods = {3}, .period_width = 1});
+  Discriminators<Ten> all(
+      {.windows = {64, 128}, .band_windows = {128}, .filters = 2, .periods = {3}, .period_width = 1});
   init(Key{5}, all);
   const auto judged = all(values(6, Shape{2, 512}));
-  REQUIRE(judged.size() == 3);
-  for (const auto& j : judged) CHECK(j.features.size() == 5);
+  REQUIRE(judged.size() == 4);
+  for (const std::size_t i : {0, 1, 3}) CHECK(judged[i].features.size() == 5);
   // Windows of 64 with hops of 16: 29 of them; the width 32 is halved three times.
   CHECK(judged[0].score.shape() == Shape{2, 29, 4, 1});
   CHECK(judged[0].features[0].shape() == Shape{2, 29, 32, 2});
   CHECK(judged[1].score.shape() == Shape{2, 13, 8, 1});
   // 171 rows of 3 samples, a third of them after each of four layers.
-  CHECK(judged[2].score.shape() == Shape{2, 3, 3, 1});
+  CHECK(judged[3].score.shape() == Shape{2, 3, 3, 1});
+  // 65 bins in bands of 6, 10, 16, 16 and 17, each halved three times upwards and joined.
+  CHECK(judged[2].features.size() == 25);
+  CHECK(judged[2].features[20].shape() == Shape{2, 13, 17, 2});
+  CHECK(judged[2].score.shape() == Shape{2, 13, 1 + 2 + 2 + 2 + 3, 1});
 }
 
 TEST_CASE("A period discriminator compares samples a period apart and no others") {
@@ -114,6 +121,17 @@ TEST_CASE("A period discriminator compares samples a period apart and no others"
       x);
   const auto g = gradient.to_vector();
   for (std::size_t t = 0; t < g.size(); ++t) CHECK((g[t] != 0) == (t % 5 == 1));
+}
+
+TEST_CASE("Every layer of a band sees its band and no other") {
+  BandDiscriminator<Ten> discriminator(128, 1);
+  init(Key{21}, discriminator);
+  // A tone in the middle of the fourth band, windows of a whole number of its periods: the others see nothing.
+  std::vector<double> tone;
+  for (int t = 0; t < 512; ++t) tone.push_back(std::sin(2 * 3.14159265358979323846 * 40 * t / 128));
+  const auto judged = discriminator(Ten::from(std::span<const double>(tone), Shape{1, 512}));
+  const auto silent = discriminator(Ten::zeros(Shape{1, 512}));
+  for (std::size_t i = 0; i < 25; ++i) CHECK((distance(judged.features[i], silent.features[i]) > 1e-6) == (i / 5 == 3));
 }
 
 TEST_CASE("Scores follow their gradients with respect to waves and parameters") {

@@ -182,9 +182,11 @@ class CodecTrainer {
     const auto codec = rebind<Var<V>>(training.codec, kolmo::detail::MakeLeaf<V>{tape});
     const auto latent = codec.encoder(detail::as_sequence(waves));
     if (!is_finite(detail::rms_of(latent.value))) return skip(training, report);
-    const auto quantized =
-        quantize(codec.quantizer, latent,
-                 {.active = 0, .mask = {}, .pass = {detail::codec_key(training, detail::CodecDraw::quantize), true}});
+    const auto quantized = quantize(codec.quantizer, latent,
+                                    {.active = 0,
+                                     .mask = {},
+                                     .pass = {detail::codec_key(training, detail::CodecDraw::quantize), true},
+                                     .gradient = training.options.gradient});
     const auto decoded = codec.decoder(quantized.output);
     if (decoded.size() != waves.size())
       throw ShapeError("CodecTrainer: waves " + waves.shape().to_string() + " are decoded as " +

@@ -6,6 +6,7 @@
 #include <kolmo/rvq/discriminators/discriminators.hpp>
 #include <kolmo/rvq/losses/adversarial.hpp>
 #include <kolmo/rvq/losses/mel_losses.hpp>
+#include <kolmo/rvq/residual_quantizer.hpp>
 
 namespace kolmo::rvq {
 
@@ -32,6 +33,7 @@ struct CodecTrainingOptions {
   double discriminator_share = 1;
   /// The weights above are shares of the gradient of the waves; see rvq/loss_balancer.hpp.
   bool balanced = false;
+  QuantizerGradient gradient = QuantizerGradient::straight_through;
   index_t window = 50;  ///< steps that the reports of the stages are about
 
   static void fields(auto&& f, auto&... s) {
@@ -60,6 +62,7 @@ struct CodecTrainingOptions {
     f(option("adversarial_ramp"), s.adversarial_ramp...);
     f(option("discriminator_share"), s.discriminator_share...);
     f(option("balanced"), s.balanced...);
+    f(option("gradient"), s.gradient...);
     f(option("window"), s.window...);
   }
   template <class U>
