@@ -49,17 +49,28 @@ inline bool portable_collect(index_t panels, const float* limit, const float* sc
 
 __attribute__((target("avx512f,avx512bw"))) KOLMO_NOINLINE inline bool avx512_collect(
     index_t panels, const float* limit, const float* score, const float* largest, Candidates& candidates) {
-  for (index_t p = 0; p < panels; ++p) {
-    Float16Lanes lanes, least = Float16Lanes{} + limit[p];
-    __builtin_memcpy(&lanes, largest + p * screen_lanes, sizeof lanes);
+  // Few panels have any, and which do cannot be foreseen: first a bit per panel, then a bit per codeword.
+  for (index_t begin = 0; begin < panels; begin += 64) {
+    std::uint64_t hits = 0;
     std::uint16_t mask;
-    asm("vcmpps $13, %2, %1, %0" : "=k"(mask) : "v"(lanes), "v"(least));
-    if (mask == 0) continue;
-    for (index_t v = 0; v < screen_panel; v += screen_lanes) {
-      __builtin_memcpy(&lanes, score + p * screen_panel + v, sizeof lanes);
+    Float16Lanes lanes;
+    for (index_t p = begin; p < smaller(panels, begin + 64); ++p) {
+      const Float16Lanes least = Float16Lanes{} + limit[p];
+      __builtin_memcpy(&lanes, largest + p * screen_lanes, sizeof lanes);
       asm("vcmpps $13, %2, %1, %0" : "=k"(mask) : "v"(lanes), "v"(least));
-      for (unsigned rest = mask; rest != 0; rest &= rest - 1)
-        if (!candidates.add(p * screen_panel + v + __builtin_ctz(rest))) return false;
+      hits |= static_cast<std::uint64_t>(mask != 0) << (p - begin);
+    }
+    for (; hits != 0; hits &= hits - 1) {
+      const index_t p = begin + __builtin_ctzll(hits);
+      const Float16Lanes least = Float16Lanes{} + limit[p];
+      std::uint64_t found = 0;
+      for (index_t v = 0; v < screen_panel; v += screen_lanes) {
+        __builtin_memcpy(&lanes, score + p * screen_panel + v, sizeof lanes);
+        asm("vcmpps $13, %2, %1, %0" : "=k"(mask) : "v"(lanes), "v"(least));
+        found |= static_cast<std::uint64_t>(mask) << v;
+      }
+      for (; found != 0; found &= found - 1)
+        if (!candidates.add(p * screen_panel + __builtin_ctzll(found))) return false;
     }
   }
   return true;
@@ -121,8 +132,9 @@ class NearestScreen {
     }
   }
 
-  /// Rows that `block` takes at once.
-  index_t rows() const { return form_ == Screen::int8 ? int8_rows : tile_rows; }
+  /// Rows that are screened at once: few enough that their scores stay near, and more than one block of them to use a
+  /// panel while it is in the first-level cache.
+  index_t rows() const { return form_ == Screen::int8 ? 2 * int8_rows : tile_rows; }
 
   /// Room for the scores of a block of rows.
   class Workspace {
@@ -201,7 +213,7 @@ class NearestScreen {
 
   void score_bytes(index_t rows, const float* x, Workspace& work) const {
     auto* bytes = reinterpret_cast<std::uint8_t*>(work.row.data());
-    float scale[int8_rows];
+    float scale[tile_rows];
     for (index_t r = 0; r < rows; ++r) {
       // What is written behind a row is overwritten by the next one.
       work.rounded[r] =
@@ -210,11 +222,12 @@ class NearestScreen {
     }
     for (index_t p = 0; p < panels_; ++p) {
       const index_t first = p * screen_panel;
-      int8_block(
-          wide_, rows, depth_ / 4, bytes,
-          {bytes_.data() + first * depth_, corrections_.data() + first, scales_.data() + first, starts_.data() + first},
-          scale, work.score.data() + first, panels_ * screen_panel, work.largest.data() + p * screen_lanes,
-          panels_ * screen_lanes);
+      const Int8Panel panel{bytes_.data() + first * depth_, corrections_.data() + first, scales_.data() + first,
+                            starts_.data() + first};
+      for (index_t r = 0; r < rows; r += int8_rows)
+        int8_block(wide_, smaller(int8_rows, rows - r), depth_ / 4, bytes + r * depth_, panel, scale + r,
+                   work.score.data() + r * panels_ * screen_panel + first, panels_ * screen_panel,
+                   work.largest.data() + (r * panels_ + p) * screen_lanes, panels_ * screen_lanes);
     }
   }
 
