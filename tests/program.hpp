@@ -1,5 +1,5 @@
 #pragma once
-// Runs of one of the example programs (`// program: NAME` in the test) in a folder of their own, as a user runs it.
+// Runs of example programs (`// program: NAME...` in the test) in a folder of their own, as a user runs them.
 
 #include <sys/wait.h>
 
@@ -24,9 +24,17 @@ struct ProgramRuns {
     int code;
     std::string out, err;
   };
-  Result operator()(const std::string& arguments) const {
-    const std::string command =
-        "cd '" + (folder / "").string() + "' && '" KOLMO_PROGRAM "' " + arguments + " >out.txt 2>err.txt </dev/null";
+  /// Runs the program that the test names first.
+  Result operator()(const std::string& arguments) const { return run(KOLMO_PROGRAM, arguments); }
+  /// Runs another one of those it names.
+  Result of(const std::string& name, const std::string& arguments) const {
+    return run(std::filesystem::path(KOLMO_PROGRAM).replace_filename(name), arguments);
+  }
+
+ private:
+  Result run(const std::filesystem::path& program, const std::string& arguments) const {
+    const std::string command = "cd '" + (folder / "").string() + "' && '" + program.string() + "' " + arguments +
+                                " >out.txt 2>err.txt </dev/null";
     const int status = std::system(command.c_str());
     REQUIRE(WIFEXITED(status));
     return {WEXITSTATUS(status), read("out.txt"), read("err.txt")};
