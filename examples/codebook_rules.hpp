@@ -39,6 +39,20 @@ inline const char* name_of(Rule rule) {
   return names[static_cast<int>(rule)];
 }
 
+/// For people who know the report.
+inline const char* describe(Rule rule) {
+  constexpr const char* texts[] = {"as printed: no decay",
+                                   "what ran",
+                                   "option A: batch count",
+                                   "option B: no division",
+                                   "option C: N + 1e-5",
+                                   "final A: mean of means",
+                                   "final B: clamp at 10",
+                                   "ratio, no replacement",
+                                   "algorithm"};
+  return texts[static_cast<int>(rule)];
+}
+
 /// One codebook in training by one rule.
 struct Run {
   Rule rule;

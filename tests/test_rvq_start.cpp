@@ -89,6 +89,18 @@ TEST_CASE("By angle the start is of unit vectors; bad vectors leave the codebook
     for (std::size_t i = 0; i < 8; ++i) squares += static_cast<double>(words[8 * k + i]) * words[8 * k + i];
     CHECK(squares == Approx(1).epsilon(1e-6));
   }
+  // Silence has no direction, at the start or later.
+  auto silent = pool;
+  std::fill_n(silent.mutable_data(), 8 * 100, 0.0f);
+  Codebook<Matrix> other(8, options);
+  CHECK(start_codebook(other, silent, Key{2}).used == 924);
+  other.ages = Matrix::full(Shape{16}, 1000);
+  other.counts.mutable_data()[3] = 0;
+  for (std::uint64_t s = 0; s < 5; ++s) step(other, silent, Key{s});
+  const auto directions = other.codewords.to_vector();
+  for (std::size_t k = 0; k < 16; ++k)
+    CHECK(std::any_of(&directions[8 * k], &directions[8 * k] + 8, [](float x) { return x != 0; }));
+
   auto bad = pool;
   bad.mutable_data()[11] = std::numeric_limits<float>::quiet_NaN();
   CHECK_THROWS_AS(start_codebook(book, bad, Key{2}), ArgumentError);

@@ -1,7 +1,9 @@
 // Quantizers inside a file of nvcc: on the device by kernels, on the host from kolmo::compiled.
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/cuda/cuda.cuh>
+#include <kolmo/rvq/codebook_start.hpp>
 #include <kolmo/rvq/encode.hpp>
+#include <kolmo/rvq/monitoring.hpp>
 
 template <class V>
 using Tables = std::vector<V>;
@@ -20,4 +22,18 @@ Device code_and_decode(const Tables<Device>& tables, const Device& x) {
 }
 Device errors(const Tables<Device>& tables, const Device& x) {
   return kolmo::rvq::squared_errors(tables, x, kolmo::rvq::encode_residual(tables, x));
+}
+
+kolmo::rvq::UpdateReport update(kolmo::rvq::Codebook<Device>& book, const Device& x,
+                                const kolmo::Tensor<int, kolmo::Cuda>& mask, kolmo::Key key) {
+  const auto found = kolmo::rvq::assign(book, x);
+  const auto statistics =
+      kolmo::rvq::add(kolmo::rvq::collect(book, x, found.codes), kolmo::rvq::collect(book, x, found.codes, mask));
+  kolmo::rvq::StageMonitor monitor;
+  monitor.add(statistics);
+  kolmo::rvq::report(monitor, book);
+  return kolmo::rvq::update(book, statistics, key);
+}
+kolmo::rvq::StartReport start(kolmo::rvq::Codebook<Device>& book, const Device& x, kolmo::Key key) {
+  return kolmo::rvq::start_codebook(book, x, key);
 }

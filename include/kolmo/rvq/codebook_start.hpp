@@ -3,6 +3,7 @@
 // at their steady state, N_k = (vectors of code k) n / n_0 for n vectors in one update and n_0 used here. Batches too
 // small for that are pooled first.
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -49,6 +50,23 @@ struct VectorPool {
   }
 };
 
+namespace detail {
+
+/// Unit rows without those of zeros, which have no direction to start from.
+template <PlainTensor V>
+V rows_with_direction(const V& x) {
+  using T = typename V::Scalar;
+  const auto columns = static_cast<std::ptrdiff_t>(x.shape()[1]);
+  const std::vector<T> values = x.to_vector();
+  std::vector<T> kept;
+  for (auto row = values.begin(); row != values.end(); row += columns)
+    if (std::any_of(row, row + columns, [](T value) { return value != T(0); }))
+      kept.insert(kept.end(), row, row + columns);
+  return V::from(std::span<const T>(kept), Shape{static_cast<index_t>(kept.size()) / x.shape()[1], x.shape()[1]});
+}
+
+}  // namespace detail
+
 /// Starts a codebook from vectors x [n_0, d]; use at least eight per code, pooled over batches if need be.
 /// `vectors_per_update` is the number of vectors that updates will get, as many as x has unless given. Fewer different
 /// vectors than codes give a warning and codewords that are copies, moved by 1 % of the deviation. Deterministic for a
@@ -66,7 +84,7 @@ StartReport start_codebook(Codebook<V>& book, const X& x, Key key,
   const bool directions = book.options.distance == Distance::cosine && book.options.training == CodebookTraining::ema;
   if (directions) {
     kolmo::detail::check_finite_rows(vectors, "start_codebook");
-    vectors = detail::unit_rows(vectors);
+    vectors = detail::rows_with_direction(detail::unit_rows(vectors));
   }
   KMeansOptions options;
   options.iterations = book.options.lloyd_iterations;

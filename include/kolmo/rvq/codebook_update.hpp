@@ -69,7 +69,7 @@ struct SumHitsKernel {
   }
 };
 
-/// errors[row] = |x - c|^2, -1 where no code was chosen.
+/// errors[row] = |x - c|^2, -1 where no code was chosen; 0 for a vector without a direction where directions count.
 template <class T>
 struct CandidateErrorKernel {
   const T* x;
@@ -77,9 +77,15 @@ struct CandidateErrorKernel {
   const Code* codes;
   T* errors;
   index_t columns;
+  bool unit;
   KOLMO_HD void operator()(index_t row) const {
     const index_t code = codes[row];
-    errors[row] = code < 0 ? T(-1) : squared_distance(x + row * columns, codewords + code * columns, columns);
+    const T* vector = x + row * columns;
+    errors[row] = code < 0 ? T(-1) : squared_distance(vector, codewords + code * columns, columns);
+    if (!unit || code < 0) return;
+    bool zero = true;
+    for (index_t i = 0; i < columns; ++i) zero = zero && vector[i] == T(0);
+    if (zero) errors[row] = T(0);
   }
 };
 
@@ -229,8 +235,9 @@ auto collect(const Codebook<C>& book, const X& x, const I& codes) {
   kolmo::detail::for_each_item<B>(
       count, detail::SumHitsKernel<T>{vectors.data(), groups.order.data(), groups.starts.data(),
                                       result.hits.mutable_data(), result.sums.mutable_data(), columns});
-  B::for_each(n, detail::CandidateErrorKernel<T>{vectors.data(), table.data(), chosen.data(),
-                                                 result.errors.mutable_data(), columns});
+  B::for_each(n,
+              detail::CandidateErrorKernel<T>{vectors.data(), table.data(), chosen.data(), result.errors.mutable_data(),
+                                              columns, book.options.distance == Distance::cosine});
   return result;
 }
 
