@@ -220,7 +220,7 @@ class NearestTable {
       __builtin_memcpy(&most, score + first, sizeof most);
       for (index_t v = Blocks::width; v < Blocks::panel; v += Blocks::width) {
         __builtin_memcpy(&next, score + first + v, sizeof next);
-        most = (next > most) | (most != most) ? next : most;  // never a NaN instead of a number
+        most = ((next > most) | (most != most)) ? next : most;  // never a NaN instead of a number
       }
       T largest = -infinity<T>();
       for (int lane = 0; lane < static_cast<int>(Blocks::width); ++lane) largest = larger(largest, T(most[lane]));
