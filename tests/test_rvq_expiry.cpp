@@ -76,8 +76,6 @@ TEST_CASE("R14: a code that starts again is a vector of the batch, is hit, and s
       return was_hit || s - entry.second >= 20;
     });
     const auto vectors = distinct_rows(x);
-    double sum = 0;
-    for (const float n : counts) sum += n;
     for (const index_t k : report.replaced) {
       REQUIRE(vectors.contains(slice_rows(book.codewords, k, 1).to_vector()));
       REQUIRE(ages[static_cast<std::size_t>(k)] == 0);
