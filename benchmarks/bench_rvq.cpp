@@ -4,6 +4,7 @@
 
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/nn/init.hpp>
+#include <kolmo/rvq/codebook_update.hpp>
 #include <kolmo/rvq/encode.hpp>
 
 #include "measure.hpp"
@@ -49,6 +50,27 @@ void add_encode(const std::string& name, index_t n, index_t beam, Screen screen,
   });
 }
 
+/// Statistics and updates of the averaged codebooks of all stages, beside the encode of the same vectors.
+void add_update(const std::string& name, index_t n, int threads) {
+  measure::add(name, [=](benchmark::State& state) {
+    const Threads scope(threads);
+    std::vector<kolmo::rvq::Codebook<V>> books;
+    std::vector<V> inputs{kolmo::nn::normal_values<V>(kolmo::Key{1}, Shape{n, dimension})};
+    std::vector<kolmo::rvq::Assignment<V>> found;
+    for (const V& table : tables_of()) {
+      books.emplace_back(dimension, kolmo::rvq::CodebookOptions{.codes = codes});
+      set_codewords(books.back(), table, static_cast<double>(n) / codes);
+      found.push_back(assign(books.back(), inputs.back()));
+      inputs.push_back(inputs.back() - found.back().reconstruction);
+    }
+    compare(state, Work{.items = static_cast<double>(n)}, [&] {
+      for (std::size_t q = 0; q < books.size(); ++q)
+        benchmark::DoNotOptimize(
+            update(books[q], collect(books[q], inputs[q], found[q].codes), kolmo::Key{q}).movement);
+    });
+  });
+}
+
 void add_prepare() {
   for (const Screen screen : {Screen::none, Screen::int8, Screen::bf16})
     measure::add("prepare_tables/" + std::to_string(static_cast<int>(screen)), [=](benchmark::State& state) {
@@ -68,6 +90,8 @@ int main(int argc, char** argv) {
     add_encode("encode_beam_1/bf16" + suffix, n, 1, Screen::bf16, threads);
     add_encode("encode_beam_5/float" + suffix, n / 4, 5, Screen::none, threads);
     add_encode("encode_beam_5/int8" + suffix, n / 4, 5, Screen::int8, threads);
+    add_encode("encode_4096/float" + suffix, 4096, 1, Screen::none, threads);
+    add_update("update_4096" + suffix, 4096, threads);
   }
   add_prepare();
   return measure::run(argc, argv);
