@@ -68,33 +68,55 @@ Decoded decode_array(const Arguments& arguments, const Quantizer& quantizer) {
   return {shape[0] * group, stages};
 }
 
+struct StreamEnd {
+  index_t rows = 0;
+  bool cut = false;
+};
+
+/// Calls f(packet) for every packet of a stream.
+template <class F>
+StreamEnd each_packet(std::span<const std::byte> bytes, const std::string& source,
+                      const std::vector<rvq::FrequencyTable>& tables, const F& f) {
+  constexpr std::size_t piece = std::size_t{1} << 20;
+  rvq::CodeStreamReader reader(source, tables);
+  for (std::size_t at = 0; at < bytes.size(); at += piece) {
+    reader.push(bytes.subspan(at, std::min(piece, bytes.size() - at)));
+    while (const auto packet = reader.next()) f(*packet);
+  }
+  if (const auto rest = reader.finish()) f(*rest);
+  return {static_cast<index_t>(reader.rows()), reader.cut()};
+}
+
 Decoded decode_stream(const Arguments& arguments, const Quantizer& quantizer) {
   const auto bytes = io::read_file(arguments.input);
   // The header first: its refusals say more than those of the codes.
-  rvq::CodeStreamHeader header;
-  if (const auto found = rvq::detail::parse_code_header(bytes, arguments.input)) {
-    header = found->first;
-    const index_t trained = rvq::stage_use(quantizer).used;
-    if (header.model != model_hash(quantizer) || header.stages() > trained ||
-        header.bits != bits_of_stages(quantizer, header.stages()))
-      throw IoError(arguments.input + " was coded by another model than " + arguments.model);
-  }
+  const auto found = rvq::detail::parse_code_header(bytes, arguments.input);
+  if (!found) throw IoError(arguments.input + " ends inside its header");
+  const rvq::CodeStreamHeader& header = found->first;
+  const index_t trained = rvq::stage_use(quantizer).used;
+  if (header.model != model_hash(quantizer) || header.stages() > trained ||
+      header.bits != bits_of_stages(quantizer, header.stages()))
+    throw IoError(arguments.input + " was coded by another model than " + arguments.model);
+  const index_t stages = stages_to_decode(arguments, quantizer, header.stages());
   std::vector<rvq::FrequencyTable> tables;
   if (header.layout == rvq::CodeLayout::range_coded) tables = frequencies_of(quantizer, header.stages());
-  const rvq::CodeStream stream = rvq::parse_code_stream(bytes, arguments.input, tables);
-  const index_t stages = stages_to_decode(arguments, quantizer, stream.header.stages());
-  if (stream.cut)
-    warn("decode_rvq", arguments.input + " is cut off: decoded are its first " + std::to_string(stream.rows()) +
+  // Once through all of it before anything is written: the checksum stands for the whole.
+  const StreamEnd end = each_packet(bytes, arguments.input, tables, [](const rvq::CodePacket&) {});
+  if (end.cut)
+    warn("decode_rvq", arguments.input + " is cut off: decoded are its first " + std::to_string(end.rows) +
                            " vectors, the last ones with fewer stages");
-  io::NpyWriter<float> writer(arguments.output, {stream.rows(), quantizer.dimension()});
-  for (const rvq::CodePacket& packet : stream.packets) {
-    const Codes codes = Codes::from(std::span<const rvq::Code>(packet.codes), {packet.rows, stream.header.stages()});
+  io::NpyWriter<float> writer(arguments.output, {end.rows, quantizer.dimension()});
+  io::Progress line(stderr, end.rows, {.label = "decoding", .unit = "vectors"});
+  index_t done = 0;
+  each_packet(bytes, arguments.input, tables, [&](const rvq::CodePacket& packet) {
+    const Codes codes = Codes::from(std::span<const rvq::Code>(packet.codes), {packet.rows, header.stages()});
     auto values = rvq::decode(quantizer, first_stages(codes, stages)).to_vector();
     for (float& v : values) v *= packet.scale * header.gain;
     writer.write(values);
-  }
+    line.update(done += packet.rows);
+  });
   writer.finish();
-  return {stream.rows(), stages};
+  return {end.rows, stages};
 }
 
 int run(const Arguments& arguments) {

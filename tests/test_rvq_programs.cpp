@@ -198,6 +198,19 @@ TEST_CASE("Codes depend neither on threads nor on the shape, and fewer stages ar
   CHECK(run.array("y.npy").shape == std::vector<index_t>{count / 10, 10, d});
 }
 
+TEST_CASE("No vectors have no codes") {
+  const Folder run;
+  io::save_npy(run.folder / "none.npy", io::HostArray(std::vector<float>(), {0, d}));
+  run.succeeds(run("--model model.rvqm --input none.npy --output c.npy"));
+  CHECK(run.array("c.npy").shape == std::vector<index_t>{0, 3});
+  run.succeeds(run("--model model.rvqm --input none.npy --output c.rvq"));
+  for (const std::string codes : {"c.npy", "c.rvq"}) {
+    run.succeeds(run.of("decode_rvq", "--model model.rvqm --output y.npy --input " + codes));
+    CHECK(run.array("y.npy").shape == std::vector<index_t>{0, d});
+  }
+  run.fails(run.of("inspect_rvq", "--model model.rvqm --input none.npy"), 2, "holds no vectors");
+}
+
 TEST_CASE("A beam finds codes of a smaller error") {
   const Folder run;
   const auto greedy = run("--model model.rvqm --input x.npy --output a.npy");
