@@ -2,7 +2,7 @@
 
 #include <kolmo/backend/fake_device.hpp>
 #include <kolmo/backend/xtensor.hpp>
-#include <kolmo/rvq/encode.hpp>
+#include <kolmo/rvq/cross_tables.hpp>
 
 #include <limits>
 
@@ -175,6 +175,27 @@ TEST_CASE("copies of codewords and codewords that are NaN do not confuse a beam"
     for (const Screen screen : {Screen::none, Screen::int8, Screen::bf16})
       CHECK(encode_residual(tables, x, beam, screen).to_vector() == expected);
   }
+}
+
+TEMPLATE_TEST_CASE("the form with one product of matrices gives the same codes", "", (Tensor<float, Cpu>),
+                   (Tensor<double, Cpu>), (Tensor<float, FakeDevice>)) {
+  using V = TestType;
+  for (const double scale : {1.5, 1e-15, 1e12}) {
+    auto tables = tables_of<V>({50, 1, 33, 64}, 21);
+    for (V& table : tables) table = table * static_cast<typename V::Scalar>(scale);
+    const V x = numbers<V>({300, 21}, 5, scale);
+    for (const index_t beam : {1, 3}) {
+      const auto codes = CrossTableEncoder<V>(tables, beam)(x);
+      CHECK(codes.shape() == Shape{300, 4});
+      CHECK(codes.to_vector() == encode_residual(tables, x, beam).to_vector());
+    }
+  }
+  // Codewords all alike: the sums tell nothing, the scores decide.
+  const std::vector<V> same{V::full({9, 5}, 0.3f), V::full({7, 5}, 0.1f)};
+  const V x = numbers<V>({20, 5}, 6);
+  CHECK(CrossTableEncoder<V>(same, 2)(x).to_vector() == encode_residual(same, x, 2).to_vector());
+  CHECK_THROWS_AS(CrossTableEncoder<V>(same)(V::zeros({2, 4})), ShapeError);
+  CHECK_THROWS_AS(CrossTableEncoder<V>(same, 0), ArgumentError);
 }
 
 TEST_CASE("codes of a beam do not depend on the number of threads") {

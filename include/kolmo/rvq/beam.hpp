@@ -82,32 +82,42 @@ BeamPaths<V> beam_start(const V& x) {
   return start;
 }
 
+namespace detail {
+
+/// The best `width` children, given the `count` nearest codewords [n paths, count] of every path.
+template <PlainTensor V>
+BeamPaths<V> beam_advance(const BeamPaths<V>& before, const V& table, const NearestRows<V>& nearest, index_t width) {
+  using T = typename V::Scalar;
+  using B = typename V::Backend;
+  const index_t n = before.residual.shape()[0], paths = before.residual.shape()[1], d = before.residual.shape()[2];
+  const index_t stages = before.codes.shape()[2], count = nearest.index.shape()[1];
+  const index_t next = smaller(width, paths * count);
+  auto taken = CodesOf<V>::uninitialized(Shape{n, paths});
+  auto parent = CodesOf<V>::uninitialized(Shape{n, next}), code = CodesOf<V>::uninitialized(Shape{n, next});
+  B::for_each(
+      n, ChooseChildrenKernel<T>{paths, count, next, before.norms.data(), nearest.index.data(), nearest.score.data(),
+                                 taken.mutable_data(), parent.mutable_data(), code.mutable_data()});
+  BeamPaths<V> after{CodesOf<V>::uninitialized(Shape{n, next, stages + 1}), V::uninitialized(Shape{n, next, d}),
+                     Tensor<double, B>::uninitialized(Shape{n, next})};
+  B::for_each(n * next, FollowChildKernel<T>{paths, stages, d, next, before.codes.data(), before.residual.data(),
+                                             table.data(), parent.data(), code.data(), after.codes.mutable_data(),
+                                             after.residual.mutable_data(), after.norms.mutable_data()});
+  return after;
+}
+
+}  // namespace detail
+
 /// The paths after one more stage with table [K, d]: at most `width` of every vector, fewer while there are not as
 /// many. Throws as nearest_rows, and ArgumentError unless width >= 1.
 template <PlainTensor V>
 BeamPaths<V> beam_step(const BeamPaths<V>& before, const V& table, index_t width, Screen screen = Screen::automatic) {
-  using T = typename V::Scalar;
-  using B = typename V::Backend;
   detail::check_beam(width, "beam_step");
-  const index_t n = before.residual.shape()[0], paths = before.residual.shape()[1], d = before.residual.shape()[2];
-  const index_t stages = before.codes.shape()[2];
+  const Shape shape{before.residual.shape()[0] * before.residual.shape()[1], before.residual.shape()[2]};
   const V rows = table.contiguous();
-  detail::check_nearest_shapes(Shape{n * paths, d}, rows.shape(), "beam_step");
-  const index_t count = smaller(width, rows.shape()[0]), next = smaller(width, paths * count);
-  const auto nearest =
-      nearest_rows(before.residual.reshaped(Shape{n * paths, d}), rows, half_squared_norms(rows), count, screen);
-  auto taken = CodesOf<V>::uninitialized(Shape{n, paths});
-  auto parent = CodesOf<V>::uninitialized(Shape{n, next}), code = CodesOf<V>::uninitialized(Shape{n, next});
-  B::for_each(n, detail::ChooseChildrenKernel<T>{paths, count, next, before.norms.data(), nearest.index.data(),
-                                                 nearest.score.data(), taken.mutable_data(), parent.mutable_data(),
-                                                 code.mutable_data()});
-  BeamPaths<V> after{CodesOf<V>::uninitialized(Shape{n, next, stages + 1}), V::uninitialized(Shape{n, next, d}),
-                     Tensor<double, B>::uninitialized(Shape{n, next})};
-  B::for_each(n * next,
-              detail::FollowChildKernel<T>{paths, stages, d, next, before.codes.data(), before.residual.data(),
-                                           rows.data(), parent.data(), code.data(), after.codes.mutable_data(),
-                                           after.residual.mutable_data(), after.norms.mutable_data()});
-  return after;
+  detail::check_nearest_shapes(shape, rows.shape(), "beam_step");
+  const auto nearest = nearest_rows(before.residual.reshaped(shape), rows, half_squared_norms(rows),
+                                    smaller(width, rows.shape()[0]), screen);
+  return detail::beam_advance(before, rows, nearest, width);
 }
 
 }  // namespace kolmo::rvq
