@@ -97,7 +97,7 @@ TEST_CASE("padding has no code, no output, and no part in losses, gradients and 
   const auto q = quantizer({16, 16});
   const V x = vectors(12);
   std::vector<float> real(12, 1.0f);
-  for (const std::size_t i : {3, 10, 11}) real[i] = 0;
+  for (const std::size_t i : {3u, 10u, 11u}) real[i] = 0;
   const V mask = V::from(std::span<const float>(real), Shape{3, 4});
   const V alone = take(x, Tensor<index_t, Cpu>::from({0, 1, 2, 4, 5, 6, 7, 8, 9}, Shape{9}));
   Tape<V> tape, other;
@@ -160,7 +160,7 @@ TEST_CASE("dropout: items see a random number of stages, the others neither move
   CHECK(of_item);
   CHECK(seen[0] == 0);
   // 1/8 each for one to three stages, the rest has four; three standard deviations of 400 draws.
-  for (const std::size_t depth : {1, 2, 3}) CHECK(std::abs(seen[depth] / items - 0.125) < 0.05);
+  for (const std::size_t depth : {1u, 2u, 3u}) CHECK(std::abs(seen[depth] / items - 0.125) < 0.05);
   CHECK(std::abs(seen[4] / items - 0.625) < 0.075);
   CHECK(rvq::decode(q, result.codes).to_vector() == result.output.to_vector());
   // Evaluation drops nothing, another key drops others.

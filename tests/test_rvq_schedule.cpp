@@ -128,7 +128,7 @@ TEST_CASE("R20: where no rotation is defined the gradient passes straight throug
   const V x = V::from({1, 2, 0, 0, 1, 1, 3, 4, 2, 1}, Shape{5, 2});
   const V q = V::from({-2, -4, 1, 1, 0, 0, 0, 2, 2, 1}, Shape{5, 2});
   const auto gradient = rotated_gradient(x, q, g).to_vector();
-  for (const std::size_t i : {0, 1, 2, 3, 4, 5, 8, 9}) CHECK(gradient[i] == Approx(g.to_vector()[i]).epsilon(1e-14));
+  for (const std::size_t i : {0u, 1u, 2u, 3u, 4u, 5u, 8u, 9u}) CHECK(gradient[i] == Approx(g.to_vector()[i]).epsilon(1e-14));
   CHECK(std::abs(gradient[6] - 7) > 1);
   const V one = V::from({1, 2}, Shape{2, 1});
   CHECK(rotated_gradient(one, V::from({-3, 4}, Shape{2, 1}), one).to_vector() == std::vector<double>{1, 2});
