@@ -33,8 +33,8 @@ struct ProgramRuns {
 
  private:
   Result run(const std::filesystem::path& program, const std::string& arguments) const {
-    const std::string command = "cd '" + (folder / "").string() + "' && '" + program.string() + "' " + arguments +
-                                " >out.txt 2>err.txt </dev/null";
+    const std::string command = "cd '" + (folder / "").string() + "' || exit 99; '" + program.string() + "' " +
+                                arguments + " >out.txt 2>err.txt </dev/null";
     const int status = std::system(command.c_str());
     REQUIRE(WIFEXITED(status));
     return {WEXITSTATUS(status), read("out.txt"), read("err.txt")};
