@@ -165,6 +165,6 @@ int main(int argc, char** argv) {
       "Stages that the model has not trained are never used.\n\n"
       "Exit code: 0 done, 1 a file could not be read or written or is damaged, 2 wrong arguments or codes that do not\n"
       "exist.\n\n"
-      "Example: decode_rvq --model model.rvqm --input codes.rvq --output vectors.npy --stages 4");
+      "Example: decode_rvq --model model.safetensors --input codes.rvq --output vectors.npy --stages 4");
   return run_program(app, "decode_rvq", argc, argv, [&] { return run(arguments); });
 }

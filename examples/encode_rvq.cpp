@@ -178,6 +178,6 @@ int main(int argc, char** argv) {
   app.footer(
       "Prints how the codes of each stage are used and the mean squared error.\n\n"
       "Exit code: 0 done, 1 a file could not be read or written, 2 wrong arguments or vectors that cannot be coded.\n\n"
-      "Example: encode_rvq --model model.rvqm --input vectors.npy --output codes.rvq --beam 5");
+      "Example: encode_rvq --model model.safetensors --input vectors.npy --output codes.rvq --beam 5");
   return run_program(app, "encode_rvq", argc, argv, [&] { return run(arguments); });
 }

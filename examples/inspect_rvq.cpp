@@ -295,6 +295,6 @@ int main(int argc, char** argv) {
       "use.\n"
       "std, norm, max: of the codewords. MSE: per number, after the stage.\n\n"
       "Exit code: 0 done, 1 a file could not be read or written, 2 wrong arguments.\n\n"
-      "Example: inspect_rvq --model model.rvqm --input test.npy --codebooks codebooks.npy --picture use.png");
+      "Example: inspect_rvq --model model.safetensors --input test.npy --codebooks codebooks.npy --picture use.png");
   return run_program(app, "inspect_rvq", argc, argv, [&] { return run(arguments); });
 }
