@@ -30,9 +30,9 @@ struct LinePlan {
   index_t entry(index_t tap, index_t i) const { return entries[static_cast<std::size_t>(tap * fold + i)]; }
 
   /// Products of one point of the result by whole vectors, and what its row costs besides.
-  static double cost(index_t fold, index_t window, index_t channels_in, index_t channels_out, index_t width) {
-    const index_t vectors = divide_up(fold * channels_out, width);
-    return static_cast<double>(vectors * (window * channels_in + 8)) / static_cast<double>(fold);
+  static double cost(index_t points, index_t taps, index_t in, index_t out, index_t width) {
+    const index_t vectors = divide_up(points * out, width);
+    return static_cast<double>(vectors * (taps * in + 8)) / static_cast<double>(points);
   }
 
   /// The convolution of an axis with stride one or dilation one.
@@ -47,13 +47,13 @@ struct LinePlan {
     plan.padding = g.padding;
     plan.phases = axis.dilation;
     plan.start = -axis.pad;
-    const auto window = [&](index_t fold) { return axis.kernel + (fold - 1) * axis.stride; };
-    for (index_t fold = 2; fold * plan.channels_out <= 3 * width; ++fold)
-      if (cost(fold, window(fold), plan.channels_in, plan.channels_out, width) <
-          cost(plan.fold, window(plan.fold), plan.channels_in, plan.channels_out, width))
-        plan.fold = fold;
+    const auto window_of = [&](index_t points) { return axis.kernel + (points - 1) * axis.stride; };
+    for (index_t points = 2; points * plan.channels_out <= 3 * width; ++points)
+      if (cost(points, window_of(points), plan.channels_in, plan.channels_out, width) <
+          cost(plan.fold, window_of(plan.fold), plan.channels_in, plan.channels_out, width))
+        plan.fold = points;
     plan.advance = plan.fold * axis.stride;
-    plan.window = window(plan.fold);
+    plan.window = window_of(plan.fold);
     for (index_t t = 0; t < plan.window; ++t)
       for (index_t i = 0; i < plan.fold; ++i) {
         const index_t u = t - i * axis.stride;
@@ -77,14 +77,14 @@ struct LinePlan {
     plan.first = -(pad % s);
     if (axis.dilation > 1) plan.first = 0;
     const index_t before = (k - 1) / s;
-    const auto window = [&](index_t fold) { return fold / s + before; };
+    const auto window_of = [&](index_t points) { return points / s + before; };
     plan.fold = s;
-    for (index_t fold = 2 * s; fold * plan.channels_out <= 3 * width; fold += s)
-      if (cost(fold, window(fold), plan.channels_in, plan.channels_out, width) <
-          cost(plan.fold, window(plan.fold), plan.channels_in, plan.channels_out, width))
-        plan.fold = fold;
+    for (index_t points = 2 * s; points * plan.channels_out <= 3 * width; points += s)
+      if (cost(points, window_of(points), plan.channels_in, plan.channels_out, width) <
+          cost(plan.fold, window_of(plan.fold), plan.channels_in, plan.channels_out, width))
+        plan.fold = points;
     plan.advance = plan.fold / s;
-    plan.window = window(plan.fold);
+    plan.window = window_of(plan.fold);
     plan.start = axis.dilation > 1 ? pad - (k - 1) * axis.dilation : (plan.first + pad) / s - before;
     for (index_t t = 0; t < plan.window; ++t)
       for (index_t i = 0; i < plan.fold; ++i) {
