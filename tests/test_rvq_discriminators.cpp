@@ -96,7 +96,7 @@ TEST_CASE("Discriminators give a score and the activations of the layers before 
   init(Key{5}, all);
   const auto judged = all(values(6, Shape{2, 512}));
   REQUIRE(judged.size() == 4);
-  for (const std::size_t i : {0, 1, 3}) CHECK(judged[i].features.size() == 5);
+  for (const std::size_t i : {0u, 1u, 3u}) CHECK(judged[i].features.size() == 5);
   // Windows of 64 with hops of 16: 29 of them; the width 32 is halved three times.
   CHECK(judged[0].score.shape() == Shape{2, 29, 4, 1});
   CHECK(judged[0].features[0].shape() == Shape{2, 29, 32, 2});
