@@ -67,6 +67,12 @@
 #include <kolmo/optim/sgd.hpp>
 #include <kolmo/optim/tensorboard_log.hpp>
 #include <kolmo/optim/train.hpp>
+#include <kolmo/rvq/code_usage.hpp>
+#include <kolmo/rvq/fsq.hpp>
+#include <kolmo/rvq/grouped.hpp>
+#include <kolmo/rvq/lfq.hpp>
+#include <kolmo/rvq/qinco_training.hpp>
+#include <kolmo/rvq/simvq.hpp>
 #include <kolmo/score/denoising_loss.hpp>
 #include <kolmo/score/ensemble.hpp>
 #include <kolmo/score/guidance/choice.hpp>

@@ -2,6 +2,8 @@
 // What every quantizer shares: the type of a code, vectors as rows, and the refusal of vectors that have no code.
 
 #include <cstdint>
+#include <limits>
+#include <string>
 
 #include <kolmo/ops/indexing.hpp>
 

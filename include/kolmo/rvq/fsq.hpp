@@ -8,6 +8,8 @@
 // rounding halves to even; the gradient passes as if nothing had been rounded. With several stages the remainder is
 // rounded again on a grid that is (L_i - 1)^q times finer; the input is bounded once, before the first.
 
+#include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 

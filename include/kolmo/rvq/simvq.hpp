@@ -7,6 +7,7 @@
 // Several stages are a residual quantizer: one straight-through step around the sum, r_q = x - sg(e_0 + .. + e_{q-1}).
 // For inference B W is baked into plain tables.
 
+#include <cmath>
 #include <string>
 #include <vector>
 
