@@ -122,9 +122,10 @@ TEST_CASE("R13: the replica of the reported run at full size", "[long]") {
   CHECK(reported[0].stages[0].mse > 0.9);
   CHECK(reported[1].stages[0].mse > 1.15 * right[1].stages[0].mse);
   CHECK(reported[2].wiped[1] > 245);
-  CHECK(reported[2].stages[1].mse > 0.9 * reported[2].stages[0].mse);
+  CHECK(reported[2].stages[1].gain_db < 0.5);
   CHECK(right[2].stages[1].mse < 0.6 * right[2].stages[0].mse);
   CHECK(right[1].below_threshold[0] > 153);
   CHECK(right[1].stages[0].codebook_std > 1.5);
-  CHECK(right[1].stages[0].dead < 0.02);
+  // Measured on one batch, in which the rarest codes may be missing.
+  CHECK(right[1].stages[0].dead < 0.05);
 }
