@@ -23,6 +23,9 @@ struct CodecTrainingOptions {
   double mel_weight = 15;  ///< of the loss over mel spectra
   MelLossKind mel_kind = MelLossKind::dac;
   index_t shortest_window = 64, longest_window = 1024;  ///< of the mel spectra
+  /// Smallest mel value that counts. White noise of deviation s has mel values of about s, so that 1e-5 asks for
+  /// silence of -100 dB: right for recordings, whose own noise lies above, but out of reach where silence is synthetic.
+  double mel_floor = 1e-5;
   double level_weight = 0;
   double wave_weight = 0;  ///< of the mean absolute difference of waves
   double adversarial_weight = 1, feature_weight = 2;
@@ -50,6 +53,7 @@ struct CodecTrainingOptions {
     f(option("mel_kind"), s.mel_kind...);
     f(option("shortest_window"), s.shortest_window...);
     f(option("longest_window"), s.longest_window...);
+    f(option("mel_floor"), s.mel_floor...);
     f(option("level_weight"), s.level_weight...);
     f(option("wave_weight"), s.wave_weight...);
     f(option("adversarial_weight"), s.adversarial_weight...);
@@ -73,14 +77,12 @@ struct CodecTrainingOptions {
     return {adversarial, bounded_generator, relative_features, average_discriminators};
   }
   MelLossOptions mel(double sample_rate) const {
-    switch (mel_kind) {
-      case MelLossKind::encodec:
-        return encodec_mel_options(sample_rate, shortest_window, longest_window);
-      case MelLossKind::soundstream:
-        return soundstream_mel_options(sample_rate, shortest_window, longest_window);
-      default:
-        return dac_mel_options(sample_rate, shortest_window, longest_window);
-    }
+    MelLossOptions result =
+        mel_kind == MelLossKind::encodec       ? encodec_mel_options(sample_rate, shortest_window, longest_window)
+        : mel_kind == MelLossKind::soundstream ? soundstream_mel_options(sample_rate, shortest_window, longest_window)
+                                               : dac_mel_options(sample_rate, shortest_window, longest_window);
+    result.floor = mel_floor;
+    return result;
   }
   /// The factor of the learning rates after so many steps.
   double rate_factor(index_t steps_completed) const {
@@ -103,6 +105,7 @@ struct CodecTrainingOptions {
             "weights of at least 0");
     require(mel_weight + level_weight + wave_weight > 0, "a reconstruction loss with a positive weight");
     require(discriminator_share > 0 && discriminator_share <= 1, "0 < discriminator_share <= 1");
+    require(mel_floor > 0, "a positive mel_floor");
     require(window >= 1, "a window of at least one step");
     schedule().check(0, 1);
   }
