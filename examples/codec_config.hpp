@@ -1,6 +1,6 @@
 #pragma once
 // The configuration of a codec of sound and its training, one JSON object. Missing names have the defaults below, which
-// are a small streaming codec that two processors train in about an hour; the configuration in use is written beside
+// are a small streaming codec that two processors train in about half an hour; the configuration in use is written beside
 // the model.
 
 #include <string>
@@ -29,24 +29,25 @@ struct Config {
   index_t codes = 256;                        ///< of a stage
   double decay = 0.99;                        ///< of the codebooks' moving averages
   index_t progressive = 300;                  ///< steps after which one more stage joins; 0: all from the start
-  double dropout = 0.5;                       ///< share of the items that are quantized with fewer stages
+  double dropout = 0.25;                      ///< share of the items that are quantized with fewer stages
   double commitment = 0.25;                   ///< weight of the commitment loss
   std::string gradient = "straight_through";  ///< or rotation
 
-  index_t steps = 3000;
+  index_t steps = 5500;
   index_t batch = 8;
   double seconds = 0.64;  ///< of an item of a batch
-  double learning_rate = 3e-4;
+  double learning_rate = 1e-3;
   double weight_decay = 0;
   std::vector<double> betas = {0.8, 0.99};
-  double grad_clip = 1;         ///< largest norm of the codec's gradient; 0: none
-  double learning_decay = 0.5;  ///< of the learning rate over the training
+  double grad_clip = 1000;      ///< largest norm of the codec's gradient; 0: none
+  double learning_decay = 0.2;  ///< what is left of the learning rate at the end
 
-  double mel_weight = 15;
+  double mel_weight = 2;
   index_t shortest_window = 64;   ///< of the mel loss, in samples
   index_t longest_window = 1024;  ///< every power of two between
-  double wave_weight = 0;         ///< of the mean absolute difference of waves
-  double level_weight = 0.1;      ///< of |ln(rms of the output / rms of the input)|
+  double mel_floor = 1e-3;        ///< smallest mel value that counts: what is quieter is silence
+  double wave_weight = 200;   ///< of the mean absolute difference of waves; without it a short training stays silent
+  double level_weight = 0.1;  ///< of |ln(rms of the output / rms of the input)|
 
   bool adversarial = true;
   std::string adversary = "stft";  ///< stft: short-time spectra; period: periods; both
@@ -54,7 +55,7 @@ struct Config {
   std::string gan_loss = "hinge";  ///< or least_squares
   double adversarial_weight = 1;
   double feature_weight = 2;
-  index_t adversarial_from = 1650;  ///< first step of the adversary
+  index_t adversarial_from = 3950;  ///< first step of the adversary
   index_t adversarial_ramp = 500;   ///< steps until its weight is whole; neither end may meet a stage that joins
 
   friend bool operator==(const Config&, const Config&) = default;
@@ -88,6 +89,7 @@ struct Config {
     f("mel_weight", c.mel_weight);
     f("shortest_window", c.shortest_window);
     f("longest_window", c.longest_window);
+    f("mel_floor", c.mel_floor);
     f("wave_weight", c.wave_weight);
     f("level_weight", c.level_weight);
     f("adversarial", c.adversarial);
@@ -157,6 +159,7 @@ struct Config {
     if (!(learning_rate > 0)) refuse("learning_rate must be positive, given " + io::to_text(learning_rate));
     if (!(learning_decay > 0 && learning_decay <= 1))
       refuse("learning_decay must be in (0, 1], given " + io::to_text(learning_decay));
+    if (!(mel_floor > 0)) refuse("mel_floor must be positive, given " + io::to_text(mel_floor));
     if (!(decay > 0 && decay < 1)) refuse("decay must be in (0, 1), given " + io::to_text(decay));
     if (!(dropout >= 0 && dropout <= 1)) refuse("dropout must be a probability, given " + io::to_text(dropout));
     if (betas.size() != 2 || !(betas[0] >= 0 && betas[0] < 1 && betas[1] >= 0 && betas[1] < 1))

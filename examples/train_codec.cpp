@@ -47,6 +47,7 @@ rvq::CodecTrainingOptions training_options(const Config& c) {
   o.mel_weight = c.mel_weight;
   o.shortest_window = c.shortest_window;
   o.longest_window = c.longest_window;
+  o.mel_floor = c.mel_floor;
   o.level_weight = c.level_weight;
   o.wave_weight = c.wave_weight;
   o.adversarial_weight = c.adversarial_weight;
