@@ -1,6 +1,7 @@
 // k-means for codebooks: the optimal scalar quantizers of a Gaussian (Max 1960), what an iteration may not do, and
 // data that are short of vectors.
 
+#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/kolmo.hpp>
 #include <kolmo/rvq/k_means.hpp>
 
@@ -166,6 +167,22 @@ TEST_CASE("bits of k-means do not depend on threads") {
   CHECK(one.codewords.to_vector() == four.codewords.to_vector());
   CHECK(one.mse == four.mse);
   CHECK(one.codewords.to_vector() != rvq::k_means(x, 70, options, Key{15}).codewords.to_vector());
+}
+
+TEST_CASE("k-means has the same bits on another backend, whose memory the host does not touch") {
+  using W = Tensor<float, FakeDevice>;
+  const V x = clusters(Key{27}, 600);
+  rvq::KMeansOptions options;
+  options.iterations = 4;
+  const auto here = rvq::k_means(x, 40, options, Key{28});
+  const auto there = rvq::k_means(x.to<FakeDevice>(), 40, options, Key{28});
+  CHECK(there.codewords.to_vector() == here.codewords.to_vector());
+  CHECK(there.mse == here.mse);
+  rvq::detail::Lloyd<W> lloyd(x.to<FakeDevice>(), V::full(Shape{3, 8}, 50.0f).to<FakeDevice>());
+  lloyd.assign();
+  lloyd.assign_leave_one_out();
+  lloyd.update();  // two codewords are without vectors
+  CHECK(rows(lloyd.codewords().to<Cpu>()).size() == 3);
 }
 
 TEST_CASE("R6: vectors times a power of two give codewords times it") {
