@@ -1,6 +1,6 @@
 """Residual quantization of bench_rvq.cpp in FAISS and PyTorch: 8 stages of 1024 codewords, N(0, I_64), 1e5 vectors.
 
-    python3 benchmarks/peers/rvq_faiss.py [--threads 1] [--repetitions 3] [--train]
+    OPENBLAS_NUM_THREADS=1 python3 benchmarks/peers/rvq_faiss.py [--threads 1] [--repetitions 3] [--train]
 
 Prints the time for one vector, medians: processor time of the process with one thread, else the wall clock. The tables
 are FAISS's, trained on 20,000 vectors, or with --train on all 1e5, whose time and errors are then printed as well.

@@ -2,7 +2,7 @@
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/cuda/cuda.cuh>
 #include <kolmo/rvq/codebook_start.hpp>
-#include <kolmo/rvq/encode.hpp>
+#include <kolmo/rvq/cross_tables.hpp>
 #include <kolmo/rvq/monitoring.hpp>
 
 template <class V>
@@ -36,4 +36,8 @@ kolmo::rvq::UpdateReport update(kolmo::rvq::Codebook<Device>& book, const Device
 }
 kolmo::rvq::StartReport start(kolmo::rvq::Codebook<Device>& book, const Device& x, kolmo::Key key) {
   return kolmo::rvq::start_codebook(book, x, key);
+}
+
+kolmo::rvq::CodesOf<Device> by_cross_tables(const Tables<Device>& tables, const Device& x) {
+  return kolmo::rvq::CrossTableEncoder<Device>(tables, 3)(x);
 }
