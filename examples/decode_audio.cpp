@@ -11,6 +11,7 @@
 #include <kolmo/rvq/losses/wave_losses.hpp>
 
 #include "audio_files.hpp"
+#include "shipped_model.hpp"
 #include "spectrogram.hpp"
 
 namespace {
@@ -114,7 +115,7 @@ int main(int argc, char** argv) {
   Arguments a;
   CLI::App app{"Decodes a file of encode_audio into a WAV file."};
   app.get_formatter()->column_width(30);
-  app.add_option("--model", a.model, "the codec that made the codes")->required();
+  app.add_option("--model", a.model, "the codec that made the codes; by default the one that ships with the examples");
   app.add_option("--input", a.input, "file of codes, .rvq")->required();
   app.add_option("--output", a.output, "WAV file")->required();
   app.add_option("--stages", a.stages, "decode the first so many only; by default all that the file has")
@@ -125,5 +126,8 @@ int main(int argc, char** argv) {
   app.add_option("--picture", a.picture, "SVG or PNG file with spectrograms");
   app.add_option("--threads", a.threads, "all processors by default")->check(CLI::Range(0, 4096));
   app.add_flag("--quiet", a.quiet, "print errors only");
-  return run_program(app, "decode_audio", argc, argv, [&] { return run(a); });
+  return run_program(app, "decode_audio", argc, argv, [&] {
+    if (a.model.empty()) a.model = shipped_model("codec_16khz.safetensors", "give --model");
+    return run(a);
+  });
 }

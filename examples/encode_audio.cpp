@@ -8,6 +8,7 @@
 #include <kolmo/rvq/codec_stream.hpp>
 
 #include "audio_files.hpp"
+#include "shipped_model.hpp"
 
 namespace {
 
@@ -85,7 +86,7 @@ int main(int argc, char** argv) {
   Arguments a;
   CLI::App app{"Encodes a WAV file with a codec of train_codec; decode_audio turns the codes into sound again."};
   app.get_formatter()->column_width(30);
-  app.add_option("--model", a.model, "a codec, made by train_codec")->required();
+  app.add_option("--model", a.model, "a codec, made by train_codec; by default the one that ships with the examples");
   app.add_option("--input", a.input, "WAV file")->required();
   app.add_option("--output", a.output, "file of codes, .rvq")->required();
   app.add_option("--stages", a.stages, "of the quantizer: fewer bits, less quality; by default all that are trained")
@@ -98,5 +99,8 @@ int main(int argc, char** argv) {
   app.add_flag("--resample", a.resample, "convert the input to the codec's sample rate first");
   app.add_option("--threads", a.threads, "all processors by default")->check(CLI::Range(0, 4096));
   app.add_flag("--quiet", a.quiet, "print errors only");
-  return run_program(app, "encode_audio", argc, argv, [&] { return run(a); });
+  return run_program(app, "encode_audio", argc, argv, [&] {
+    if (a.model.empty()) a.model = shipped_model("codec_16khz.safetensors", "give --model");
+    return run(a);
+  });
 }
