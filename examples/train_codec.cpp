@@ -238,8 +238,11 @@ int run(const Arguments& a) {
   while (state.steps_completed() < config.steps) {
     const auto step = static_cast<std::uint64_t>(state.steps_completed());
     // Where the adversary begins: what it changes is what differs from this file.
-    if (config.adversarial && state.steps_completed() == config.adversarial_from)
+    if (config.adversarial && state.steps_completed() == config.adversarial_from) {
       keep(folder.directory / "before_adversary.safetensors");
+      if (rvq::trained_stages(state.codec.quantizer) > 0)
+        write_scores(folder.directory / "before_adversary.csv", evaluate_codec(state.codec, held_out, 16, 4));
+    }
     const V waves = sound::random_crops(corpus, config.batch, crop, fold_in(crops, 2 * step));
     // k-means wants some 16 batches to start a stage from.
     const V more = rvq::needs_start(state.codec.quantizer)

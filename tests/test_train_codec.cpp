@@ -52,6 +52,7 @@ TEST_CASE("a codec is trained, judged and drawn; killed in between it goes on wi
   CHECK(runs.has("codec.svg"));
   CHECK(runs.has("codec.safetensors.run/spectrograms.png"));
   CHECK(runs.has("codec.safetensors.run/before_adversary.safetensors"));
+  CHECK_THAT(runs.read("codec.safetensors.run/before_adversary.csv"), contains("si_sdr_db"));
   CHECK_THAT(runs.read("codec.safetensors.json"), contains("\"progressive\": 50"));
   const std::string scores = runs.read("codec.safetensors.run/scores.csv");
   CHECK_THAT(scores, contains("stages,kilobits_per_second,mel_distance"));
