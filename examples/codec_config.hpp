@@ -1,7 +1,7 @@
 #pragma once
 // The configuration of a codec of sound and its training, one JSON object. Missing names have the defaults below, which
-// are a small streaming codec that two processors train in about half an hour; the configuration in use is written beside
-// the model.
+// are a small streaming codec that two processors train in about half an hour; the configuration in use is written
+// beside the model.
 
 #include <string>
 #include <vector>
@@ -119,26 +119,18 @@ struct Config {
 
   /// Throws ArgumentError that names the entry.
   void check() const {
-    const auto refuse = [](const std::string& what) { throw ArgumentError("configuration: " + what); };
-    const auto one_of = [&](const char* name, const std::string& text, const std::vector<std::string>& choices) {
-      std::string known;
-      for (const std::string& choice : choices) {
-        if (text == choice) return;
-        known += (known.empty() ? "" : ", ") + choice;
-      }
-      refuse(std::string(name) + " is '" + text + "'; expected one of " + known);
-    };
     const auto at_least = [&](const char* name, index_t value, index_t least) {
       if (value < least)
-        refuse(std::string(name) + " must be at least " + std::to_string(least) + ", given " + std::to_string(value));
+        config_file::refuse(std::string(name) + " must be at least " + std::to_string(least) + ", given " +
+                            std::to_string(value));
     };
     const auto not_negative = [&](const char* name, double value) {
-      if (!(value >= 0)) refuse(std::string(name) + " must not be negative, given " + io::to_text(value));
+      if (!(value >= 0)) config_file::refuse(std::string(name) + " must not be negative, given " + io::to_text(value));
     };
-    one_of("style", style, {"seanet", "dac"});
-    one_of("gradient", gradient, {"straight_through", "rotation"});
-    one_of("adversary", adversary, {"stft", "period", "both"});
-    one_of("gan_loss", gan_loss, {"hinge", "least_squares"});
+    config_file::require_one_of("style", style, {"seanet", "dac"});
+    config_file::require_one_of("gradient", gradient, {"straight_through", "rotation"});
+    config_file::require_one_of("adversary", adversary, {"stft", "period", "both"});
+    config_file::require_one_of("gan_loss", gan_loss, {"hinge", "least_squares"});
     at_least("sample_rate", sample_rate, 1000);
     at_least("stages", stages, 1);
     at_least("codes", codes, 2);
@@ -156,25 +148,28 @@ struct Config {
     not_negative("commitment", commitment);
     not_negative("weight_decay", weight_decay);
     not_negative("grad_clip", grad_clip);
-    if (!(learning_rate > 0)) refuse("learning_rate must be positive, given " + io::to_text(learning_rate));
+    if (!(learning_rate > 0))
+      config_file::refuse("learning_rate must be positive, given " + io::to_text(learning_rate));
     if (!(learning_decay > 0 && learning_decay <= 1))
-      refuse("learning_decay must be in (0, 1], given " + io::to_text(learning_decay));
-    if (!(mel_floor > 0)) refuse("mel_floor must be positive, given " + io::to_text(mel_floor));
-    if (!(decay > 0 && decay < 1)) refuse("decay must be in (0, 1), given " + io::to_text(decay));
-    if (!(dropout >= 0 && dropout <= 1)) refuse("dropout must be a probability, given " + io::to_text(dropout));
+      config_file::refuse("learning_decay must be in (0, 1], given " + io::to_text(learning_decay));
+    if (!(mel_floor > 0)) config_file::refuse("mel_floor must be positive, given " + io::to_text(mel_floor));
+    if (!(decay > 0 && decay < 1)) config_file::refuse("decay must be in (0, 1), given " + io::to_text(decay));
+    if (!(dropout >= 0 && dropout <= 1))
+      config_file::refuse("dropout must be a probability, given " + io::to_text(dropout));
     if (betas.size() != 2 || !(betas[0] >= 0 && betas[0] < 1 && betas[1] >= 0 && betas[1] < 1))
-      refuse("betas must be two numbers in [0, 1)");
+      config_file::refuse("betas must be two numbers in [0, 1)");
     if (shortest_window < 32 || longest_window < shortest_window)
-      refuse("windows of the mel loss are powers of two from shortest_window >= 32 to longest_window, given " +
-             std::to_string(shortest_window) + " and " + std::to_string(longest_window));
+      config_file::refuse(
+          "windows of the mel loss are powers of two from shortest_window >= 32 to longest_window, given " +
+          std::to_string(shortest_window) + " and " + std::to_string(longest_window));
     try {
       stacks().validate();
     } catch (const ArgumentError& error) {
-      refuse(error.what());
+      config_file::refuse(error.what());
     }
     if (!(seconds > 0) || crop() <= longest_window)
-      refuse("an item of " + io::to_text(seconds) + " s has no more samples than the longest window, " +
-             std::to_string(longest_window) + "; make seconds larger");
+      config_file::refuse("an item of " + io::to_text(seconds) + " s has no more samples than the longest window, " +
+                          std::to_string(longest_window) + "; make seconds larger");
   }
 };
 

@@ -60,6 +60,19 @@ bool from_value(const io::JsonValue& value, std::vector<X>& list) {
   return true;
 }
 
+/// Throws ArgumentError: "configuration: WHAT".
+[[noreturn]] inline void refuse(const std::string& what) { throw ArgumentError("configuration: " + what); }
+
+/// Throws unless a text is one of the choices.
+inline void require_one_of(const char* name, const std::string& text, const std::vector<std::string>& choices) {
+  std::string known;
+  for (const std::string& choice : choices) {
+    if (text == choice) return;
+    known += (known.empty() ? "" : ", ") + choice;
+  }
+  refuse(std::string(name) + " is '" + text + "'; expected one of " + known);
+}
+
 template <class X>
 const char* kind_of(const X&) {
   if constexpr (std::is_same_v<X, index_t>) return "a whole number";

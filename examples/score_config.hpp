@@ -98,45 +98,41 @@ struct Config {
 
   /// Throws ArgumentError that names the entry.
   void check(System system) const {
-    const auto refuse = [](const std::string& what) { throw ArgumentError("configuration: " + what); };
-    const auto one_of = [&](const char* name, const std::string& text, const std::vector<std::string>& choices) {
-      std::string known;
-      for (const std::string& choice : choices) {
-        if (text == choice) return;
-        known += (known.empty() ? "" : ", ") + choice;
-      }
-      refuse(std::string(name) + " is '" + text + "'; expected one of " + known);
-    };
     const auto positive = [&](const char* name, index_t value) {
-      if (value < 1) refuse(std::string(name) + " must be at least 1, given " + std::to_string(value));
+      if (value < 1) config_file::refuse(std::string(name) + " must be at least 1, given " + std::to_string(value));
     };
     positive("window", window);
     positive("embedding", embedding);
     positive("kernel_size", kernel_size);
     positive("batch_size", batch_size);
-    if (epochs < 0) refuse("epochs must not be negative, given " + std::to_string(epochs));
+    if (epochs < 0) config_file::refuse("epochs must not be negative, given " + std::to_string(epochs));
     if (window % 2 == 0)
-      refuse("window is " + std::to_string(window) +
-             "; it must be odd, 2 k + 1 frames: networks for even windows cannot be composed over a trajectory");
-    if (kernel_size % 2 == 0) refuse("kernel_size must be odd, given " + std::to_string(kernel_size));
-    if (hidden_channels.empty()) refuse("hidden_channels is empty; give the width of every level");
+      config_file::refuse(
+          "window is " + std::to_string(window) +
+          "; it must be odd, 2 k + 1 frames: networks for even windows cannot be composed over a trajectory");
+    if (kernel_size % 2 == 0) config_file::refuse("kernel_size must be odd, given " + std::to_string(kernel_size));
+    if (hidden_channels.empty()) config_file::refuse("hidden_channels is empty; give the width of every level");
     for (const index_t width : hidden_channels)
-      if (width < 2) refuse("hidden_channels must be at least 2, given " + std::to_string(width));
+      if (width < 2) config_file::refuse("hidden_channels must be at least 2, given " + std::to_string(width));
     if (system == System::lorenz ? !hidden_blocks.empty() : hidden_blocks.size() != hidden_channels.size())
-      refuse("hidden_blocks has " + std::to_string(hidden_blocks.size()) + " entries, expected " +
-             (system == System::lorenz ? "none for lorenz"
-                                       : std::to_string(hidden_channels.size()) + ", one for each of hidden_channels"));
+      config_file::refuse("hidden_blocks has " + std::to_string(hidden_blocks.size()) + " entries, expected " +
+                          (system == System::lorenz
+                               ? "none for lorenz"
+                               : std::to_string(hidden_channels.size()) + ", one for each of hidden_channels"));
     for (const index_t blocks : hidden_blocks) positive("hidden_blocks", blocks);
-    one_of("activation", activation, {"relu", "elu", "gelu", "selu", "silu"});
-    one_of("padding", padding, {"zeros", "circular", "reflect", "replicate"});
-    one_of("optimizer", optimizer, {"AdamW"});
-    one_of("scheduler", scheduler, {"linear", "cosine", "exponential", "constant"});
-    one_of("windows", windows, {"one", "all"});
-    one_of("schedule", schedule, {"cos", "lin", "exp"});
-    if (!(learning_rate > 0)) refuse("learning_rate must be positive, given " + io::to_text(learning_rate));
-    if (!(weight_decay >= 0)) refuse("weight_decay must not be negative, given " + io::to_text(weight_decay));
-    if (!(ema_decay >= 0 && ema_decay < 1)) refuse("ema_decay must be in [0, 1), given " + io::to_text(ema_decay));
-    if (!(grad_clip >= 0)) refuse("grad_clip must not be negative, given " + io::to_text(grad_clip));
+    config_file::require_one_of("activation", activation, {"relu", "elu", "gelu", "selu", "silu"});
+    config_file::require_one_of("padding", padding, {"zeros", "circular", "reflect", "replicate"});
+    config_file::require_one_of("optimizer", optimizer, {"AdamW"});
+    config_file::require_one_of("scheduler", scheduler, {"linear", "cosine", "exponential", "constant"});
+    config_file::require_one_of("windows", windows, {"one", "all"});
+    config_file::require_one_of("schedule", schedule, {"cos", "lin", "exp"});
+    if (!(learning_rate > 0))
+      config_file::refuse("learning_rate must be positive, given " + io::to_text(learning_rate));
+    if (!(weight_decay >= 0))
+      config_file::refuse("weight_decay must not be negative, given " + io::to_text(weight_decay));
+    if (!(ema_decay >= 0 && ema_decay < 1))
+      config_file::refuse("ema_decay must be in [0, 1), given " + io::to_text(ema_decay));
+    if (!(grad_clip >= 0)) config_file::refuse("grad_clip must not be negative, given " + io::to_text(grad_clip));
     noise_schedule().check();
   }
 

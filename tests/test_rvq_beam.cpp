@@ -6,32 +6,13 @@
 
 #include <limits>
 
-#include "expect_op_checks.hpp"
+#include "rvq_table_support.hpp"
 
 using namespace kolmo;
 using namespace kolmo::rvq;
 using namespace kolmo_test;
 
 namespace {
-
-template <class V>
-V numbers(const Shape& shape, std::uint64_t seed, double scale = 1) {
-  const auto values = Numbers(seed).vector(static_cast<std::size_t>(shape.size()));
-  std::vector<typename V::Scalar> rounded;
-  for (const double v : values) rounded.push_back(static_cast<typename V::Scalar>(scale * v));
-  return V::from(std::span<const typename V::Scalar>(rounded), shape);
-}
-
-template <class V>
-std::vector<V> tables_of(const std::vector<index_t>& codes, index_t d) {
-  std::vector<V> tables;
-  double scale = 1;
-  for (const index_t k : codes) {
-    tables.push_back(numbers<V>({k, d}, 10 + tables.size(), scale));
-    scale *= 0.7;
-  }
-  return tables;
-}
 
 template <class V>
 double mean_error(const std::vector<V>& tables, const V& x, index_t beam) {

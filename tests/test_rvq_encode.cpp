@@ -6,33 +6,13 @@
 
 #include <limits>
 
-#include "expect_op_checks.hpp"
+#include "rvq_table_support.hpp"
 
 using namespace kolmo;
 using namespace kolmo::rvq;
 using namespace kolmo_test;
 
 namespace {
-
-template <class V>
-V numbers(const Shape& shape, std::uint64_t seed, double scale = 1) {
-  const auto values = Numbers(seed).vector(static_cast<std::size_t>(shape.size()));
-  std::vector<typename V::Scalar> rounded;
-  for (const double v : values) rounded.push_back(static_cast<typename V::Scalar>(scale * v));
-  return V::from(std::span<const typename V::Scalar>(rounded), shape);
-}
-
-/// Stages of different sizes, every one finer than the one before.
-template <class V>
-std::vector<V> tables_of(const std::vector<index_t>& codes, index_t d) {
-  std::vector<V> tables;
-  double scale = 1;
-  for (const index_t k : codes) {
-    tables.push_back(numbers<V>({k, d}, 10 + tables.size(), scale));
-    scale *= 0.6;
-  }
-  return tables;
-}
 
 /// Stage by stage with plain loops.
 template <class V>
