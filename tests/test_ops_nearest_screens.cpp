@@ -1,7 +1,9 @@
 // Screening in reduced precision changes no code: every screen against the search by item on a backend without host
 // kernels, for every size and for tables made to mislead it.
 
+#include <kolmo/backend/bf16_kernel.hpp>
 #include <kolmo/backend/fake_device.hpp>
+#include <kolmo/backend/int8_kernel.hpp>
 #include <kolmo/ops/nearest.hpp>
 
 #include <cmath>
