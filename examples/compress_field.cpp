@@ -1,9 +1,10 @@
 // Flow fields through a learned codec: vorticity becomes a few bits a point and comes back. Beside it a plain residual
 // quantizer of square patches at the same rate.
-// test: --train --steps 10 --fields 32 --size 32 --width 4 --codes 16 --stages 2 --batch 4 --model field_codec.safetensors --output fields.rvq --picture fields.png
+// test: --train --restart --steps 10 --fields 32 --size 32 --width 4 --codes 16 --stages 2 --batch 4 --model field_codec.safetensors --output fields.rvq --picture fields.png
 // test: --model field_codec.safetensors --fields 4 --size 32 --output fields.rvq --decoded fields.npy
 
 #include <cstdio>
+#include <filesystem>
 
 #include <kolmo/io/npy.hpp>
 #include <kolmo/io/picture.hpp>
@@ -23,7 +24,7 @@ namespace rvq = kolmo::rvq;
 
 struct Arguments {
   std::string input, model, output = "fields.rvq", decoded, picture;
-  bool train = false;
+  bool train = false, restart = false;
   index_t steps = 800, batch = 8, stages = 4, codes = 256, use = 0, fields = 320, size = 64;
   rvq::FieldCodecOptions codec;
   double learning_rate = 1e-3, reynolds = 400;
@@ -76,7 +77,7 @@ rvq::CodesOf<V> through_file(const Arguments& a, const rvq::FieldCodec<V>& codec
   const auto counts = codec.quantizer.code_counts();
   for (index_t q = 0; q < shape[3]; ++q) header.bits.push_back(rvq::code_bits(counts[static_cast<std::size_t>(q)]));
   header.samples = static_cast<std::uint64_t>(rows * square);
-  if (!a.model.empty()) header.model = io::hash64(io::read_file(a.model));
+  header.model = io::hash64(io::read_file(a.model));
   const std::string bytes = rvq::to_code_stream(header, codes.reshaped(Shape{rows, shape[3]}));
   io::write_atomically(a.output, io::detail::as_bytes(bytes));
   std::printf("%s: %zu bytes for %lld values, %.3f bits each\n", a.output.c_str(), bytes.size(),
@@ -89,17 +90,24 @@ int run(Arguments a) {
   check_writable(a.output);
   check_writable(a.decoded);
   check_writable(a.picture);
+  if (a.model.empty())
+    throw kolmo::ArgumentError(a.train ? "--train needs --model: without the codec the codes say nothing"
+                                       : "give --train and --model, or the --model of an earlier training");
   if (a.train) check_writable(a.model);
-  if (!a.train && a.model.empty()) throw kolmo::ArgumentError("give --train, or the --model of an earlier training");
+  if (a.train && !a.restart && std::filesystem::exists(a.model))
+    throw kolmo::ArgumentError(a.model + " exists; give --model another name, or replace it with --restart");
   if (a.threads > 0) kolmo::threads::set_count(a.threads);
   const V all = a.input.empty() ? simulated_fields(a.fields, a.size, a.reynolds, a.seed)
                                 : fields_of(io::load_npy(a.input), a.input);
+  if (!a.train && a.input.empty())
+    std::printf("the fields are simulated by --seed %llu; a codec that was trained with it has seen most of them\n",
+                static_cast<unsigned long long>(a.seed));
   const index_t count = all.shape()[0], border = a.train ? training_fields(count) : 0;
   const V train = a.train ? slice(all, 0, 0, border).contiguous() : all;
   const V fields = a.train && border < count ? slice(all, 0, border, count).contiguous() : all;
 
   const rvq::FieldCodec<V> codec = a.train ? trained(a, train) : rvq::load_field_codec<V>(a.model);
-  if (a.train && !a.model.empty()) rvq::save_codec(a.model, codec);
+  if (a.train) rvq::save_codec(a.model, codec);
   const auto encoded = rvq::encode(codec, fields, {.stages = a.use});
   if (!encoded.stages.warning.empty()) std::printf("note: %s\n", encoded.stages.warning.c_str());
   const auto codes = through_file(a, codec, encoded.codes);
@@ -130,7 +138,7 @@ int run(Arguments a) {
   for (std::size_t q = 0; q < bits.size(); ++q)
     std::printf("%6zu  %10.3f   %19.5f  %12.3f   %21.5f  %12.3f\n", q + 1, bits[q], by_codec.errors[q],
                 distance(by_codec.decoded[q]), patches.errors[q], distance(patches.decoded[q]));
-  if (!a.train) std::printf("the patches' tables are trained on these very fields, the codec's are not\n");
+  if (!a.train) std::printf("the tables of the patches are trained on these very fields, which favours them\n");
 
   if (!a.decoded.empty()) {
     const V& result = by_codec.decoded.back();
@@ -152,6 +160,7 @@ int main(int argc, char** argv) {
   app.add_option("--input", a.input, "fields [n, height, width]; simulated Kolmogorov flow without it")
       ->option_text("FIELDS.npy");
   app.add_flag("--train", a.train, "train on the first four fifths of the fields, compress the last fifth");
+  app.add_flag("--restart", a.restart, "with --train: replace a model that is there");
   app.add_option("--model", a.model, "the codec: written by --train, read without it")->option_text("FILE.safetensors");
   app.add_option("--output", a.output, "the stream of codes; fields.rvq by default")->option_text("FILE.rvq");
   app.add_option("--decoded", a.decoded, "the fields after decoding")->option_text("FILE.npy");

@@ -34,17 +34,17 @@ int run(const Arguments& a) {
   rvq_program::warn("encode_audio", use.warning);
 
   rvq::CodeStreamHeader header;
-  header.layout = a.layout == "stages"       ? rvq::CodeLayout::stage_major
-                  : a.layout == "compressed" ? rvq::CodeLayout::range_coded
-                                             : rvq::CodeLayout::frame_major;
+  header.layout = a.layout == "stages"  ? rvq::CodeLayout::stage_major
+                  : a.layout == "coded" ? rvq::CodeLayout::range_coded
+                                        : rvq::CodeLayout::frame_major;
   header.rate = wave.rate;
   header.channels = wave.channels;
   header.hop = codec.hop();
   header.bits = rvq_program::bits_of_stages(codec.quantizer, use.used);
   header.samples = static_cast<std::uint64_t>(wave.frames());
   header.model = rvq_program::model_hash(codec.quantizer);
-  const auto tables = a.layout == "compressed" ? rvq_program::frequencies_of(codec.quantizer, use.used)
-                                               : std::vector<rvq::FrequencyTable>{};
+  const auto tables =
+      a.layout == "coded" ? rvq_program::frequencies_of(codec.quantizer, use.used) : std::vector<rvq::FrequencyTable>{};
   rvq::CodeStreamWriter writer(header, tables);
   std::string packets;
   const auto write = [&](const rvq::CodesOf<V>& codes) {
@@ -91,11 +91,10 @@ int main(int argc, char** argv) {
   app.add_option("--output", a.output, "file of codes, .rvq")->required();
   app.add_option("--stages", a.stages, "of the quantizer: fewer bits, less quality; by default all that are trained")
       ->check(CLI::Range(0, 255));
-  app.add_option(
-         "--layout", a.layout,
-         "frames: least delay; stages: a file that is cut off decodes to a lower rate; compressed: range-coded by "
-         "the model's frequencies")
-      ->check(CLI::IsMember({"frames", "stages", "compressed"}));
+  app.add_option("--layout", a.layout,
+                 "frames: least delay; stages: a file that is cut off decodes to a lower rate; coded: range-coded by "
+                 "the model's frequencies")
+      ->check(CLI::IsMember({"frames", "stages", "coded"}));
   app.add_flag("--resample", a.resample, "convert the input to the codec's sample rate first");
   app.add_option("--threads", a.threads, "all processors by default")->check(CLI::Range(0, 4096));
   app.add_flag("--quiet", a.quiet, "print errors only");

@@ -196,15 +196,21 @@ int run(const Arguments& arguments) {
       variants::Settings settings{.codes = std::vector<index_t>(static_cast<std::size_t>(stages), arguments.codes),
                                   .steps = arguments.steps,
                                   .key = Key{arguments.seed}};
-      if (method.name == "grouped" && data.shape()[1] % stages != 0) continue;
-      rows.push_back(judge(method, data, held_out, settings));
+      // Not every method has every rate: groups must divide the dimension, a code must fit its number.
+      try {
+        rows.push_back(judge(method, data, held_out, settings));
+      } catch (const kolmo::ArgumentError& error) {
+        std::printf("%-22s %6.2f left out: %s\n", method.name.c_str(), bits_of(settings.codes), error.what());
+        continue;
+      }
+      if (!arguments.output.empty()) write_csv(arguments.output, rows);
       const Row& row = rows.back();
       std::printf("%-22s %6.2f %9.5f %8.2f %6.3f %6.3f %8.2f %8.2f\n", row.method.c_str(), row.bits, row.mse, row.db,
                   row.used, row.efficiency, row.train_seconds, row.encode_microseconds);
       std::fflush(stdout);
     }
   }
-  if (!arguments.output.empty()) write_csv(arguments.output, rows);
+  if (rows.empty()) throw kolmo::ArgumentError("no method can quantize these vectors at this rate");
   if (!arguments.picture.empty())
     io::save_picture(arguments.picture, figure_of(rows, static_cast<double>(data.shape()[1])));
   return 0;

@@ -86,33 +86,42 @@ Codec new_codec(const Config& c, Key key) {
 
 /// The log has a row for every window of steps: losses of its last step, and of every stage what matters most.
 std::vector<std::string> log_columns(index_t stages) {
-  std::vector<std::string> names{"step",       "seconds",       "active",        "loss", "mel",       "level",
-                                 "commitment", "adversarial",   "feature",       "ramp", "adversary", "real_score",
-                                 "made_score", "gradient_norm", "learning_rate", "rms",  "data_rms",  "skipped"};
+  std::vector<std::string> names{"step",         "seconds",         "active",        "loss", "mel",       "level",
+                                 "commitment",   "adversarial",     "feature",       "ramp", "adversary", "real_score",
+                                 "made_score",   "gradient_norm",   "learning_rate", "rms",  "data_rms",  "wave",
+                                 "held_out_mel", "held_out_si_sdr", "skipped"};
   for (index_t q = 0; q < stages; ++q)
     for (const char* name : {"perplexity", "dead", "max_over_mean", "scale_ratio", "drift", "expired", "mse", "alarm"})
       names.push_back("q" + std::to_string(q) + "_" + name);
   return names;
 }
 
-std::vector<double> log_values(const rvq::CodecStepReport& r, double seconds, index_t skipped, index_t stages) {
-  std::vector<double> values{seconds,
-                             static_cast<double>(r.active),
-                             r.loss,
-                             r.mel,
-                             r.level,
-                             r.commitment,
-                             r.adversarial,
-                             r.feature,
-                             r.ramp,
-                             r.discriminator,
-                             r.real_score,
-                             r.generated_score,
-                             r.gradient_norm,
-                             r.learning_rate,
-                             r.rms,
-                             r.reference_rms,
-                             static_cast<double>(skipped)};
+/// What held-out sound said last; nothing before, and in rows without a look at it.
+struct HeldOut {
+  double mel = std::numeric_limits<double>::quiet_NaN(), si_sdr = std::numeric_limits<double>::quiet_NaN();
+};
+
+/// The alarms of a stage by name.
+std::string alarms_of(const rvq::StageReport& report) {
+  std::string names;
+  report.each([&](const std::string& name, double value) {
+    if (name.starts_with("alarm_") && value > 0) names += (names.empty() ? "" : ", ") + name.substr(6);
+  });
+  return names;
+}
+
+std::vector<double> log_values(const rvq::CodecStepReport& r, double seconds, const HeldOut& held_out, index_t skipped,
+                               index_t stages) {
+  std::vector<double> values{seconds,         static_cast<double>(r.active),
+                             r.loss,          r.mel,
+                             r.level,         r.commitment,
+                             r.adversarial,   r.feature,
+                             r.ramp,          r.discriminator,
+                             r.real_score,    r.generated_score,
+                             r.gradient_norm, r.learning_rate,
+                             r.rms,           r.reference_rms,
+                             r.wave,          held_out.mel,
+                             held_out.si_sdr, static_cast<double>(skipped)};
   constexpr double nothing = std::numeric_limits<double>::quiet_NaN();
   for (std::size_t q = 0; q < static_cast<std::size_t>(stages); ++q) {
     const bool there = q < r.window.size();
@@ -132,9 +141,11 @@ void draw_training(const std::filesystem::path& log, const std::filesystem::path
   io::Figure figure(2, 2);
   figure.title = title;
   io::Panel& mel = figure.panel(0, 0);
-  mel.title = "distance of mel spectra";
+  mel.title = "losses of a batch";
   mel.x.label = "step";
-  mel.line(step, columns.at("mel"), {.label = "training"});
+  mel.y.log = true;
+  mel.line(step, columns.at("mel"), {.label = "mel spectra"});
+  mel.line(step, columns.at("wave"), {.label = "waves"});
   io::Panel& adversary = figure.panel(0, 1);
   adversary.title = "adversary";
   adversary.x.label = "step";
@@ -234,7 +245,9 @@ int run(const Arguments& a) {
   const index_t evaluate_every = a.evaluate_every > 0 ? a.evaluate_every : larger<index_t>(1, config.steps / 8);
   const Key crops = fold_in(Key{a.seed}, 3);
   index_t skipped_in_a_row = 0;
-  bool alarmed = false;
+  HeldOut held_out_scores;
+  double perplexity = std::numeric_limits<double>::quiet_NaN();
+  std::string alarmed;
   while (state.steps_completed() < config.steps) {
     const auto step = static_cast<std::uint64_t>(state.steps_completed());
     // Where the adversary begins: what it changes is what differs from this file.
@@ -259,40 +272,44 @@ int run(const Arguments& a) {
           folder.directory.c_str());
       return 4;
     }
-    if (line)
-      line->update(report.step, {{"mel", report.mel},
-                                 {"stages", static_cast<double>(report.active)},
-                                 {"perplexity", report.window.empty() ? 0 : report.window.back().perplexity}});
-    if (!report.window.empty()) {
-      log.append(report.step, log_values(report, seconds(), state.skipped, config.stages));
-      for (std::size_t q = 0; q < report.window.size() && !alarmed; ++q)
-        if (report.window[q].alarm()) {
-          alarmed = true;
-          std::fprintf(stderr, "\ntrain_codec: step %lld, stage %zu raises an alarm; see q%zu_ in %s\n",
-                       static_cast<long long>(report.step), q + 1, q, folder.log.c_str());
-        }
-    }
     const bool last = report.step == config.steps;
+    if (report.step % evaluate_every == 0 && rvq::trained_stages(state.codec.quantizer) > 0 && !last) {
+      const CodecScore score = evaluate_codec(state.codec, held_out, 8, 2).back();
+      held_out_scores = {score.mel, score.si_sdr};
+      if (!a.quiet)
+        std::fprintf(stderr, "\nstep %lld, held-out sound: DAC's mel distance %.3f, SI-SDR %.2f dB with %lld stages\n",
+                     static_cast<long long>(report.step), score.mel, score.si_sdr,
+                     static_cast<long long>(score.stages));
+    }
+    if (!report.window.empty()) {
+      perplexity = report.window.back().perplexity;
+      log.append(report.step, log_values(report, seconds(), held_out_scores, state.skipped, config.stages));
+      held_out_scores = {};
+      std::string alarms;
+      for (std::size_t q = 0; q < report.window.size(); ++q)
+        if (report.window[q].alarm())
+          alarms += " stage " + std::to_string(q + 1) + " (" + alarms_of(report.window[q]) + ")";
+      if (alarms != alarmed && !alarms.empty() && !a.quiet)
+        std::fprintf(stderr, "\nstep %lld, alarms:%s\n", static_cast<long long>(report.step), alarms.c_str());
+      alarmed = alarms;
+    }
+    if (line)
+      line->update(report.step,
+                   {{"mel", report.mel}, {"stages", static_cast<double>(report.active)}, {"perplexity", perplexity}});
     if (report.step % a.checkpoint_every == 0 || last) {
       log.sync();
       save();
       if (!a.picture.empty()) draw_training(folder.log, a.picture, title, config.stages);
-    }
-    if ((report.step % evaluate_every == 0 && rvq::trained_stages(state.codec.quantizer) > 0) && !last) {
-      const auto scores = evaluate_codec(state.codec, held_out, 8, 2);
-      if (!a.quiet)
-        std::fprintf(stderr, "\nstep %lld: held-out mel %.3f, SI-SDR %.2f dB with %lld stages\n",
-                     static_cast<long long>(report.step), scores.back().mel, scores.back().si_sdr,
-                     static_cast<long long>(scores.back().stages));
     }
   }
   if (line) line->finish(state.steps_completed());
 
   keep(folder.output);
   if (rvq::trained_stages(state.codec.quantizer) == 0) {
-    std::printf("%s: %lld steps; no stage has the %lld updates after which it may be used\n", folder.output.c_str(),
-                static_cast<long long>(state.steps_completed()),
-                static_cast<long long>(state.codec.quantizer.options.trained_updates));
+    if (!a.quiet)
+      std::printf("%s: %lld steps; no stage has the %lld updates after which it may be used\n", folder.output.c_str(),
+                  static_cast<long long>(state.steps_completed()),
+                  static_cast<long long>(state.codec.quantizer.options.trained_updates));
     return 0;
   }
   const auto scores = evaluate_codec(state.codec, held_out, 16, 4);

@@ -79,7 +79,7 @@ TEST_CASE("a codec is trained, judged and drawn; killed in between it goes on wi
 TEST_CASE("sound becomes codes and sound again, of the same length, at any of the trained rates") {
   const ProgramRuns& runs = trained();
   write_tones(runs, "tones.wav", 16000, 1);
-  for (const std::string layout : {"frames", "stages", "compressed"}) {
+  for (const std::string layout : {"frames", "stages", "coded"}) {
     CAPTURE(layout);
     const auto coded =
         runs.of("encode_audio", "--model codec.safetensors --input tones.wav --output c.rvq --layout " + layout);
