@@ -87,6 +87,11 @@ rvq::CodesOf<V> through_file(const Arguments& a, const rvq::FieldCodec<V>& codec
 }
 
 int run(Arguments a) {
+  for (const std::string& written : {a.output, a.decoded, a.picture})
+    for (const std::string& other : {a.input, a.model})
+      if (same_file(written, other)) throw kolmo::ArgumentError(other + " is read; it cannot be written as well");
+  if (same_file(a.input, a.model)) throw kolmo::ArgumentError("--input and --model are the same file, " + a.input);
+  if (!a.picture.empty()) io::picture_format(a.picture);
   check_writable(a.output);
   check_writable(a.decoded);
   check_writable(a.picture);

@@ -54,11 +54,17 @@ int run(const Arguments& a) {
   if (!a.picture.empty()) io::picture_format(a.picture);
   check_writable(a.picture);
   const Codec codec = rvq::load_codec<V>(a.model);
-  rvq::CodeStream stream = rvq::load_code_stream(
-      a.input, rvq_program::frequencies_of(codec.quantizer, rvq::trained_stages(codec.quantizer)));
-  const rvq::CodeStreamHeader& header = stream.header;
-  if (header.model != rvq_program::model_hash(codec.quantizer))
+  const auto bytes = io::read_file(a.input);
+  // The header first: its refusals say more than those of the codes.
+  rvq::CodeStreamReader reader(a.input);
+  reader.push(std::span<const std::byte>(bytes).first(std::min<std::size_t>(bytes.size(), 512)));
+  if (!reader.header()) throw IoError(a.input + " ends inside its header");
+  if (reader.header()->model != rvq_program::model_hash(codec.quantizer) ||
+      reader.header()->stages() > rvq::trained_stages(codec.quantizer))
     throw ArgumentError(a.input + " was made with another model than " + a.model);
+  const rvq::CodeStream stream =
+      rvq::parse_code_stream(bytes, a.input, rvq_program::frequencies_of(codec.quantizer, reader.header()->stages()));
+  const rvq::CodeStreamHeader& header = stream.header;
   if (header.hop != codec.hop() || header.channels != codec.options.audio_channels)
     throw ArgumentError(a.input + " has " + std::to_string(header.channels) + " channels and " +
                         std::to_string(header.hop) + " samples a frame, the codec " +

@@ -123,6 +123,8 @@ int run(const Arguments& arguments) {
   check_ending("--input", arguments.input, {".npy", ".rvq"});
   check_ending("--output", arguments.output, {".npy"});
   check_writable(arguments.output);
+  if (same_file(arguments.model, arguments.output))
+    throw ArgumentError("--output " + arguments.output + " is the model; give another name");
   if (same_file(arguments.input, arguments.output))
     throw ArgumentError("--output is the file of --input; choose another");
   if (arguments.threads > 0) kolmo::threads::set_count(arguments.threads);

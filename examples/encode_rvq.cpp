@@ -78,6 +78,8 @@ int run(const Arguments& arguments) {
   check_writable(arguments.output);
   if (arguments.layout != "frames" && !has_ending(arguments.output, ".rvq"))
     throw ArgumentError("--layout " + arguments.layout + " is of packed codes; give --output CODES.rvq");
+  if (same_file(arguments.model, arguments.output))
+    throw ArgumentError("--output " + arguments.output + " is the model; give another name");
   if (same_file(arguments.input, arguments.output))
     throw ArgumentError("--output is the file of --input; choose another");
   if (arguments.threads > 0) kolmo::threads::set_count(arguments.threads);

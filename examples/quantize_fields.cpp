@@ -235,6 +235,9 @@ int run(const Arguments& a) {
   for (const std::string* path : {&a.output, &a.picture, &a.fields}) check_writable(*path);
   for (const std::string* path : {&a.picture, &a.fields})
     if (!path->empty()) io::picture_format(*path);
+  for (const std::string& written : {a.output, a.picture, a.fields})
+    for (const std::string& read : {a.input, a.peer})
+      if (same_file(written, read)) throw kolmo::ArgumentError(read + " is read; it cannot be written as well");
   if (same_file(a.picture, a.fields) || same_file(a.output, a.picture) || same_file(a.output, a.fields))
     throw kolmo::ArgumentError("--output, --picture and --fields must be different files");
   const bool has_flow = std::find(a.sets.begin(), a.sets.end(), "flow") != a.sets.end();

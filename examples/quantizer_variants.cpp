@@ -185,6 +185,9 @@ std::pair<Vectors, Vectors> load(const Arguments& arguments) {
 
 int run(const Arguments& arguments) {
   if (!arguments.picture.empty()) static_cast<void>(io::picture_format(arguments.picture));
+  for (const std::string& written : {arguments.output, arguments.picture})
+    if (same_file(written, arguments.input))
+      throw kolmo::ArgumentError(arguments.input + " is read; it cannot be written as well");
   check_writable(arguments.output);
   check_writable(arguments.picture);
   const auto [data, held_out] = load(arguments);

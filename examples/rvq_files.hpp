@@ -32,6 +32,9 @@ using Vectors = kolmo::Tensor<float, kolmo::Cpu>;
 using Codes = kolmo::Tensor<rvq::Code, kolmo::Cpu>;
 using Quantizer = rvq::ResidualQuantizer<Vectors>;
 
+/// Squares of larger numbers, summed over a vector, overflow.
+inline constexpr float largest_number = 1e15f;
+
 /// Vectors that are in memory at a time.
 inline constexpr index_t block = 16384;
 
@@ -58,9 +61,14 @@ class VectorFile {
     const std::vector<float> values = reader_.read(first, count).convert<float>();
     const index_t d = shape().back();
     for (std::size_t i = 0; i < values.size(); ++i) {
+      const auto where = [&] {
+        return "vector " + std::to_string(first * group_ + static_cast<index_t>(i) / d) + " of " + path_;
+      };
       if (!kolmo::is_finite(values[i]))
-        throw ArgumentError("vector " + std::to_string(first * group_ + static_cast<index_t>(i) / d) + " of " + path_ +
-                            " holds a NaN or an infinity and has no code; remove such vectors");
+        throw ArgumentError(where() + " holds a NaN or an infinity and has no code; remove such vectors");
+      if (std::abs(values[i]) > largest_number)
+        throw ArgumentError(where() + " holds " + io::to_text(values[i]) +
+                            ", whose square leaves the range of single precision; divide the vectors by a constant");
     }
     return Vectors::from(std::span<const float>(values), {count * group_, d});
   }

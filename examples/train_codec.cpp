@@ -53,6 +53,7 @@ rvq::CodecTrainingOptions training_options(const Config& c) {
   o.adversarial_weight = c.adversarial_weight;
   o.feature_weight = c.feature_weight;
   o.adversarial = c.gan_loss == "hinge" ? rvq::AdversarialKind::hinge : rvq::AdversarialKind::least_squares;
+  o.gradient = c.gradient == "rotation" ? rvq::QuantizerGradient::rotation : rvq::QuantizerGradient::straight_through;
   o.adversarial_begin = c.adversarial ? c.adversarial_from : -1;
   o.adversarial_ramp = c.adversarial_ramp;
   return o;
@@ -194,6 +195,9 @@ int run(const Arguments& a) {
                                    adversaries(config), fold_in(Key{a.seed}, 2));
   const index_t crop = config.crop();
 
+  for (const std::string& input : a.input)
+    for (const std::string& written : {a.output, a.output + ".json", a.log, a.picture})
+      if (same_file(written, input)) throw ArgumentError(input + " is read; it cannot be written as well");
   // After everything that can be refused: a run that never began leaves no folder.
   const training::RunFolder folder(a);
   const std::map<std::string, std::string> choices{

@@ -32,6 +32,7 @@ using Training = rvq::QuantizerTraining<Vectors>;
 struct Arguments : training::RunPaths {
   std::string input;
   index_t stages = 8;
+  std::optional<index_t> given_stages;
   std::vector<index_t> codes{1024};
   rvq::CodebookOptions book;
   rvq::QuantizerOptions options;
@@ -216,6 +217,10 @@ void report_end(const Arguments& a, const Data& data, const Quantizer& quantizer
 }
 
 int run(Arguments a) {
+  if (a.codes.size() > 1 && a.given_stages && *a.given_stages != static_cast<index_t>(a.codes.size()))
+    throw ArgumentError("--stages " + std::to_string(*a.given_stages) + " and " + std::to_string(a.codes.size()) +
+                        " numbers of --codes contradict each other; leave one out");
+  a.stages = a.given_stages.value_or(a.stages);
   if (a.codes.size() == 1) a.codes.assign(static_cast<std::size_t>(a.stages), a.codes[0]);
   if (a.threads > 0) threads::set_count(a.threads);
   const bool learned = a.gradient || a.options.projected_dimension > 0;
@@ -323,7 +328,7 @@ int main(int argc, char** argv) {
       "A run that was interrupted, even killed, goes on with --resume and ends with the same bytes."};
   app.get_formatter()->column_width(34);
   app.add_option("--input", a.input, "NPY file of vectors [n, d], or [..., d]")->required();
-  app.add_option("--stages", a.stages, "number of stages [8]")->check(CLI::Range(1, 255));
+  app.add_option("--stages", a.given_stages, "number of stages [8]")->check(CLI::Range(1, 255));
   app.add_option("--codes", a.codes, "codes of every stage, or one number for each stage [1024]")
       ->check(CLI::Range(1, 1 << 24))
       ->expected(1, 255);

@@ -53,7 +53,10 @@ class NearestTable {
         starts_(Blocks::padded(codes)) {
     Blocks::pack(codes, d, table, half_norms, packed_.data(), starts_.data());
     if constexpr (std::is_same_v<T, float>) {
-      if (screen != Screen::none) screen_.emplace(screen, codes, d, table, half_norms);
+      // A codeword that is not finite has no rounding error to bound.
+      bool finite = true;
+      for (index_t i = 0; i < codes * d; ++i) finite = finite && is_finite(table[i]);
+      if (screen != Screen::none && finite) screen_.emplace(screen, codes, d, table, half_norms);
     }
   }
 
