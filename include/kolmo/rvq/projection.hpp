@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include <kolmo/ad/module.hpp>
 #include <kolmo/nn/init.hpp>
 #include <kolmo/ops/elementwise.hpp>
 #include <kolmo/ops/linalg.hpp>
