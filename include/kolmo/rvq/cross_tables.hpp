@@ -9,6 +9,8 @@
 // (sum of K)^2 / 2 numbers. For 8 stages of 1024 codes they lie in main memory and ResidualEncoder is several times
 // faster; this form suits few codes in many dimensions, and devices.
 
+#include <algorithm>
+
 #include <kolmo/ops/linalg.hpp>
 #include <kolmo/ops/shape.hpp>
 #include <kolmo/rvq/encode.hpp>
