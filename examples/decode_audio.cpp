@@ -56,14 +56,16 @@ int run(const Arguments& a) {
   const Codec codec = rvq::load_codec<V>(a.model);
   const auto bytes = io::read_file(a.input);
   // The header first: its refusals say more than those of the codes.
-  rvq::CodeStreamReader reader(a.input);
-  reader.push(std::span<const std::byte>(bytes).first(std::min<std::size_t>(bytes.size(), 512)));
-  if (!reader.header()) throw IoError(a.input + " ends inside its header");
-  if (reader.header()->model != rvq_program::model_hash(codec.quantizer) ||
-      reader.header()->stages() > rvq::trained_stages(codec.quantizer))
+  const auto found = rvq::detail::parse_code_header(bytes, a.input);
+  if (!found) throw IoError(a.input + " ends inside its header");
+  const index_t coded_stages = found->first.stages();
+  if (found->first.model != rvq_program::model_hash(codec.quantizer) ||
+      coded_stages > rvq::trained_stages(codec.quantizer))
     throw ArgumentError(a.input + " was made with another model than " + a.model);
-  const rvq::CodeStream stream =
-      rvq::parse_code_stream(bytes, a.input, rvq_program::frequencies_of(codec.quantizer, reader.header()->stages()));
+  const rvq::CodeStream stream = rvq::parse_code_stream(bytes, a.input,
+                                                        found->first.layout == rvq::CodeLayout::range_coded
+                                                            ? rvq_program::frequencies_of(codec.quantizer, coded_stages)
+                                                            : std::vector<rvq::FrequencyTable>{});
   const rvq::CodeStreamHeader& header = stream.header;
   if (header.hop != codec.hop() || header.channels != codec.options.audio_channels)
     throw ArgumentError(a.input + " has " + std::to_string(header.channels) + " channels and " +

@@ -104,6 +104,11 @@ TEST_CASE("sound becomes codes and sound again, of the same length, at any of th
   REQUIRE(runs.of("decode_audio", "--model codec.safetensors --input one.rvq --output b.wav").code == 0);
   CHECK(runs.read("a.wav") == runs.read("b.wav"));
   CHECK(runs.read("one.rvq").size() < runs.read("c.rvq").size());
+  REQUIRE(
+      runs.of("encode_audio", "--model codec.safetensors --input tones.wav --stages 1 --layout coded --output one.rvq")
+          .code == 0);
+  REQUIRE(runs.of("decode_audio", "--model codec.safetensors --input one.rvq --output b.wav").code == 0);
+  CHECK(runs.read("a.wav") == runs.read("b.wav"));
 }
 
 TEST_CASE("what cannot be coded is refused with what would help") {
