@@ -132,6 +132,14 @@ TEST_CASE("a table with codewords that are NaN or infinite has the nearest of th
   table[static_cast<std::size_t>(99 * d)] = std::numeric_limits<float>::infinity();
   CHECK(screens_agree(values_of(30 * d, 1), table, d));
   CHECK(screens_agree(values_of(30 * d, 1), table, d, 6));
+  // Wherever it stands: among the first, where a running maximum begins, or further on.
+  for (const index_t bad : {0, 1, 31, 32 * 255 + 7}) {
+    Values spoilt = values_of(256 * 32, 21);
+    spoilt[static_cast<std::size_t>(bad)] = std::numeric_limits<float>::quiet_NaN();
+    CAPTURE(bad);
+    CHECK(screens_agree(values_of(300 * 32, 22), spoilt, 32));
+    CHECK(screens_agree(values_of(64 * 32, 23), spoilt, 32, 3));
+  }
 }
 
 TEST_CASE("every form of the products screens alike") {
