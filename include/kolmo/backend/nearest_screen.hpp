@@ -17,6 +17,9 @@
 #include <kolmo/backend/nearest_options.hpp>
 #include <kolmo/backend/nearest_quantize.hpp>
 
+// Vector types of the host; in CUDA files the compiled library has them.
+#if !defined(KOLMO_CUDA_FILE)
+
 namespace kolmo::detail {
 
 /// Codewords of one row that may be the best; `found` is -1 when they cannot be told apart.
@@ -324,3 +327,5 @@ class NearestScreen {
 };
 
 }  // namespace kolmo::detail
+
+#endif

@@ -8,6 +8,9 @@
 #include <kolmo/backend/nearest_blocks.hpp>
 #include <kolmo/backend/nearest_screen.hpp>
 
+// Vector types of the host; in CUDA files the compiled library has them.
+#if !defined(KOLMO_CUDA_FILE)
+
 namespace kolmo::detail {
 
 /// The screen that `automatic` stands for, with `rows` vectors to be searched; none for what must be exact anyway.
@@ -277,3 +280,5 @@ class NearestTable {
 };
 
 }  // namespace kolmo::detail
+
+#endif
