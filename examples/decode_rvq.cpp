@@ -123,10 +123,7 @@ int run(const Arguments& arguments) {
   check_ending("--input", arguments.input, {".npy", ".rvq"});
   check_ending("--output", arguments.output, {".npy"});
   check_writable(arguments.output);
-  if (same_file(arguments.model, arguments.output))
-    throw ArgumentError("--output " + arguments.output + " is the model; give another name");
-  if (same_file(arguments.input, arguments.output))
-    throw ArgumentError("--output is the file of --input; choose another");
+  check_not_read(arguments.output, arguments.model, arguments.input);
   if (arguments.threads > 0) kolmo::threads::set_count(arguments.threads);
   const Quantizer quantizer = rvq::load_quantizer<Vectors>(arguments.model);
   const bool packed = has_ending(arguments.input, ".rvq");

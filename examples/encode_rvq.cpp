@@ -78,10 +78,7 @@ int run(const Arguments& arguments) {
   check_writable(arguments.output);
   if (arguments.layout != "frames" && !has_ending(arguments.output, ".rvq"))
     throw ArgumentError("--layout " + arguments.layout + " is of packed codes; give --output CODES.rvq");
-  if (same_file(arguments.model, arguments.output))
-    throw ArgumentError("--output " + arguments.output + " is the model; give another name");
-  if (same_file(arguments.input, arguments.output))
-    throw ArgumentError("--output is the file of --input; choose another");
+  check_not_read(arguments.output, arguments.model, arguments.input);
   if (arguments.threads > 0) kolmo::threads::set_count(arguments.threads);
   const Quantizer quantizer = rvq::load_quantizer<Vectors>(arguments.model);
   const rvq::StageUse use = rvq::stage_use(quantizer, arguments.stages);

@@ -153,6 +153,12 @@ inline void check_ending(const std::string& option, const std::string& path, con
   throw ArgumentError(option + " " + path + ": expected a name that ends in " + expected);
 }
 
+/// Throws ArgumentError when the output would replace the model or the input.
+inline void check_not_read(const std::string& output, const std::string& model, const std::string& input) {
+  if (same_file(model, output)) throw ArgumentError("--output " + output + " is the model; give another name");
+  if (same_file(input, output)) throw ArgumentError("--output is the file of --input; choose another");
+}
+
 inline void warn(const char* program, const std::string& warning) {
   if (!warning.empty()) std::fprintf(stderr, "%s: %s\n", program, warning.c_str());
 }
