@@ -8,6 +8,7 @@ compiler includes kolmo/cuda/runtime.hpp, which has the same type Cuda."
 
 #include <cuda_runtime.h>
 
+#include <kolmo/cuda/instructions.cuh>
 #include <kolmo/cuda/runtime.hpp>
 
 /// A kernel is launched by the file that defines it alone; hidden, it cannot be taken for the copy in another
@@ -38,17 +39,32 @@ std::string describe_launch(const char* kernel, unsigned blocks, unsigned thread
          std::to_string(reinterpret_cast<std::uintptr_t>(Cuda::stream()));
 }
 
-/// Launches and throws DeviceError when the launch fails; in debug mode also when the kernel does.
+/// Grid, block and dynamic shared memory of a launch.
+struct LaunchShape {
+  index_t blocks = 1;
+  int threads = 32;
+  std::size_t shared_bytes = 0;
+};
+
+/// Shared memory that a kernel may have without asking.
+inline constexpr std::size_t default_shared_bytes = 49152;
+
+/// Launches exactly this grid and throws DeviceError when the launch fails; in debug mode also when the kernel does.
 /// Operation is the functor that tells one instance of the kernel from another.
 template <class Operation, class... Parameters, class... Arguments>
-void launch(const char* name, void (*kernel)(Parameters...), index_t blocks, int threads, const Arguments&... arguments) {
+void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, const Arguments&... arguments) {
   static_assert((sizeof(Parameters) + ... + 0) <= max_kernel_arguments,
                 "the functors of this operation are too large for a kernel: hold pointers to device memory instead of data");
   cudaLaunchConfig_t configuration{};
-  configuration.gridDim = dim3(static_cast<unsigned>(smaller(blocks, max_cuda_blocks)));
-  configuration.blockDim = dim3(static_cast<unsigned>(threads));
+  configuration.gridDim = dim3(static_cast<unsigned>(shape.blocks));
+  configuration.blockDim = dim3(static_cast<unsigned>(shape.threads));
+  configuration.dynamicSmemBytes = shape.shared_bytes;
   configuration.stream = Cuda::stream();
-  const cudaError_t code = cudaLaunchKernelEx(&configuration, kernel, arguments...);
+  cudaError_t code = cudaSuccess;
+  if (shape.shared_bytes > default_shared_bytes)
+    code = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                static_cast<int>(shape.shared_bytes));
+  if (code == cudaSuccess) code = cudaLaunchKernelEx(&configuration, kernel, arguments...);
   if (code != cudaSuccess)
     throw_cuda(code, "launch of " + describe_launch<Operation>(name, configuration.gridDim.x, configuration.blockDim.x));
   if (Cuda::debug()) {
@@ -56,6 +72,12 @@ void launch(const char* name, void (*kernel)(Parameters...), index_t blocks, int
     if (result != cudaSuccess)
       throw_cuda(result, describe_launch<Operation>(name, configuration.gridDim.x, configuration.blockDim.x));
   }
+}
+
+/// The same for kernels whose blocks loop over the items that are left: the grid is cut at max_cuda_blocks.
+template <class Operation, class... Parameters, class... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), index_t blocks, int threads, const Arguments&... arguments) {
+  launch<Operation>(name, kernel, LaunchShape{smaller(blocks, max_cuda_blocks), threads, 0}, arguments...);
 }
 
 /// Device memory for the time of an operation; given back in the order of the stream.

@@ -32,7 +32,15 @@ struct cudaLaunchConfig_t {
 
 inline dim3 gridDim, blockDim, blockIdx, threadIdx;
 
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+
 namespace emulation {
+
+/// Dynamic shared memory of the running block; what it holds at the start of a block is no number.
+inline constexpr std::size_t most_shared_bytes = 232448;
+alignas(1024) inline unsigned char shared_memory[most_shared_bytes];
+inline std::size_t granted_shared_bytes = 49152;
+inline unsigned char* dynamic_shared() { return shared_memory; }
 
 inline std::map<void*, std::size_t>& blocks() {
   static std::map<void*, std::size_t> map;
@@ -150,18 +158,27 @@ class Block {
 inline void __syncthreads() { emulation::Block::running()->wait(emulation::Block::State::at_block_barrier); }
 inline void __syncwarp() { emulation::Block::running()->wait(emulation::Block::State::at_warp_barrier); }
 
+inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int value) {
+  if (value < 0 || static_cast<std::size_t>(value) > emulation::most_shared_bytes) return cudaErrorInvalidValue;
+  emulation::granted_shared_bytes = std::max(emulation::granted_shared_bytes, static_cast<std::size_t>(value));
+  return cudaSuccess;
+}
+
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* configuration, void (*kernel)(Parameters...),
                                const Arguments&... arguments) {
   if (emulation::next_launch != cudaSuccess) return std::exchange(emulation::next_launch, cudaSuccess);
   const dim3 grid = configuration->gridDim, block = configuration->blockDim;
   if (grid.x == 0 || grid.x > 2147483647u || block.x == 0 || block.x > 1024) return cudaErrorInvalidConfiguration;
+  const std::size_t shared_bytes = configuration->dynamicSmemBytes;
+  if (shared_bytes > emulation::granted_shared_bytes) return cudaErrorInvalidValue;
   ++emulation::launches;
   gridDim = grid;
   blockDim = block;
   const std::function<void()> body = [&] { kernel(static_cast<Parameters>(arguments)...); };
   for (unsigned b = 0; b < grid.x; ++b) {
     blockIdx = dim3(b);
+    std::memset(emulation::shared_memory, 0xff, shared_bytes);
     emulation::Block(block.x, body).run();
   }
   return cudaSuccess;
