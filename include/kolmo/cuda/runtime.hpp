@@ -13,6 +13,7 @@
 #include <cuda_runtime_api.h>
 
 #include <kolmo/backend/concept.hpp>
+#include <kolmo/cuda/matrix_math.hpp>
 #include <kolmo/error.hpp>
 
 namespace kolmo {
@@ -133,6 +134,10 @@ struct Cuda {
    private:
     cudaStream_t outer_;
   };
+
+  /// `Cuda::Math scope{MatrixMath::tf32}`: how this thread's matrix products and convolutions of float are computed
+  /// until the end of the scope. MatrixMath::exact outside of any.
+  using Math = detail::CudaMathScope;
 
   /// Whether this machine has a GPU that the installed driver can use.
   static bool available() noexcept {
