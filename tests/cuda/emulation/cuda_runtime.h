@@ -4,11 +4,13 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -63,8 +65,17 @@ inline void release(void* block) {
   std::free(block);
 }
 
+/// Ends the program with what a kernel did wrong and where.
+[[noreturn]] inline void fail(const char* what) {
+  std::fprintf(stderr, "emulated kernel: %s (block %u, thread %u)\n", what, blockIdx.x, threadIdx.x);
+  std::abort();
+}
+
+/// The operations of a warp; the lanes that meet must ask for the same one.
+enum class Collective { synchronize, shuffle, vote, reduction, match };
+
 /// Runs one block at a time. A fiber runs until it ends or waits; a barrier opens when every living thread of
-/// the warp or block waits at it.
+/// the block waits at it, an operation of a warp when every lane that its mask names has come.
 class Block {
  public:
   static Block*& running() {
@@ -84,13 +95,24 @@ class Block {
     running() = nullptr;
   }
 
-  enum class State { ready, at_warp_barrier, at_block_barrier, ended };
+  enum class State { ready, at_warp_operation, at_block_barrier, ended };
 
-  void wait(State at) {
+  /// __syncthreads; returns for how many threads the predicate holds.
+  int synchronize(bool predicate) {
+    fibers_[current_].predicate = predicate;
+    wait(State::at_block_barrier);
+    return fibers_[current_].holding;
+  }
+
+  /// What the lanes of the warp brought to an operation that the lanes of `mask` take part in.
+  const unsigned long long* meet(Collective kind, unsigned mask, unsigned long long value) {
     Fiber& fiber = fibers_[current_];
-    fiber.state = at;
-    swapcontext(&fiber.context, &scheduler_);
-    threadIdx = dim3(static_cast<unsigned>(current_));
+    if ((mask >> (current_ % 32) & 1) == 0) fail("a lane takes part in an operation of a warp whose mask leaves it out");
+    fiber.kind = kind;
+    fiber.mask = mask;
+    fiber.value = value;
+    wait(State::at_warp_operation);
+    return fibers_[current_].values;
   }
 
  private:
@@ -102,7 +124,20 @@ class Block {
   struct Fiber {
     ucontext_t context{};
     State state = State::ready;
+    bool predicate = false;
+    int holding = 0;
+    Collective kind = Collective::synchronize;
+    unsigned mask = 0;
+    unsigned long long value = 0;
+    unsigned long long values[32] = {};
   };
+
+  void wait(State at) {
+    Fiber& fiber = fibers_[current_];
+    fiber.state = at;
+    swapcontext(&fiber.context, &scheduler_);
+    threadIdx = dim3(static_cast<unsigned>(current_));
+  }
 
   void prepare(ucontext_t& context, char* stack) {
     getcontext(&context);
@@ -127,24 +162,59 @@ class Block {
       swapcontext(&scheduler_, &fibers_[current_].context);
       progressed = true;
     }
-    for (std::size_t warp = 0; warp < fibers_.size(); warp += 32)
-      progressed = open(warp, std::min(warp + 32, fibers_.size()), State::at_warp_barrier) || progressed;
-    progressed = open(0, fibers_.size(), State::at_block_barrier) || progressed;
+    for (std::size_t i = 0; i < fibers_.size(); ++i)
+      if (fibers_[i].state == State::at_warp_operation) progressed = open_warp(i) || progressed;
+    progressed = open_block() || progressed;
     bool alive = false;
     for (const Fiber& fiber : fibers_) alive = alive || fiber.state != State::ended;
-    if (alive && !progressed) std::abort();  // threads wait at barriers that the others never reach
+    if (alive && !progressed) fail("threads wait at a barrier, or in an operation of a warp, to which others never come");
     return alive;
   }
 
-  bool open(std::size_t begin, std::size_t end, State at) {
+  bool open_block() {
+    int holding = 0;
     bool any = false;
-    for (std::size_t i = begin; i < end; ++i) {
-      if (fibers_[i].state != at && fibers_[i].state != State::ended) return false;
-      any = any || fibers_[i].state == at;
+    for (const Fiber& fiber : fibers_) {
+      if (fiber.state != State::at_block_barrier && fiber.state != State::ended) return false;
+      any = any || fiber.state == State::at_block_barrier;
+      if (fiber.state == State::at_block_barrier && fiber.predicate) ++holding;
     }
-    for (std::size_t i = begin; i < end; ++i)
-      if (fibers_[i].state == at) fibers_[i].state = State::ready;
+    for (Fiber& fiber : fibers_)
+      if (fiber.state == State::at_block_barrier) {
+        fiber.holding = holding;
+        fiber.state = State::ready;
+      }
     return any;
+  }
+
+  /// Completes the operation that thread i waits in, if all lanes of its mask are there.
+  bool open_warp(std::size_t i) {
+    const std::size_t warp = i / 32 * 32;
+    const Fiber& first = fibers_[i];
+    const unsigned mask = first.mask;
+    const Collective kind = first.kind;
+    current_ = i;
+    threadIdx = dim3(static_cast<unsigned>(i));
+    const bool barrier = kind == Collective::synchronize;
+    unsigned long long values[32] = {};
+    for (std::size_t lane = 0; lane < 32; ++lane) {
+      if ((mask >> lane & 1) == 0) continue;
+      if (warp + lane >= fibers_.size() || fibers_[warp + lane].state == State::ended) {
+        if (barrier) continue;  // a barrier waits for the living lanes
+        fail("an operation of a warp names a lane that has ended or is not there");
+      }
+      const Fiber& other = fibers_[warp + lane];
+      if (other.state != State::at_warp_operation) return false;
+      if (other.mask != mask || other.kind != kind) fail("lanes of one mask meet in different operations of a warp, or with different masks");
+      values[lane] = other.value;
+    }
+    for (std::size_t lane = 0; lane < 32 && warp + lane < fibers_.size(); ++lane) {
+      Fiber& other = fibers_[warp + lane];
+      if ((mask >> lane & 1) == 0 || other.state == State::ended) continue;
+      std::copy(values, values + 32, other.values);
+      other.state = State::ready;
+    }
+    return true;
   }
 
   const std::function<void()>& body_;
@@ -155,8 +225,7 @@ class Block {
 
 }  // namespace emulation
 
-inline void __syncthreads() { emulation::Block::running()->wait(emulation::Block::State::at_block_barrier); }
-inline void __syncwarp() { emulation::Block::running()->wait(emulation::Block::State::at_warp_barrier); }
+#include "device_functions.h"
 
 inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int value) {
   if (value < 0 || static_cast<std::size_t>(value) > emulation::most_shared_bytes) return cudaErrorInvalidValue;
