@@ -72,7 +72,7 @@ inline void release(void* block) {
 }
 
 /// The operations of a warp; the lanes that meet must ask for the same one.
-enum class Collective { synchronize, shuffle, vote, reduction, match };
+enum class Collective { synchronize, shuffle, vote, reduction, match, matrices, product };
 
 /// Runs one block at a time. A fiber runs until it ends or waits; a barrier opens when every living thread of
 /// the block waits at it, an operation of a warp when every lane that its mask names has come.

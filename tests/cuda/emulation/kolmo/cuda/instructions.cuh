@@ -1,10 +1,205 @@
 #pragma once
 // The instructions of kolmo/cuda/instructions.cuh by their definition, on fibers. See ../../cuda_runtime.h.
 
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
 #include "../../cuda_runtime.h"
+
+namespace emulation {
+
+inline bool in_shared(const void* pointer, std::size_t bytes) {
+  const auto* const first = static_cast<const unsigned char*>(pointer);
+  return first >= shared_memory && first + bytes <= shared_memory + most_shared_bytes;
+}
+inline bool in_global(const void* pointer, std::size_t bytes) {
+  const auto* const first = static_cast<const unsigned char*>(pointer);
+  auto found = blocks().upper_bound(const_cast<unsigned char*>(first));
+  if (found == blocks().begin()) return false;
+  --found;
+  return first + bytes <= static_cast<const unsigned char*>(found->first) + found->second;
+}
+inline bool aligned(const void* pointer, std::size_t bytes) {
+  return reinterpret_cast<std::uintptr_t>(pointer) % bytes == 0;
+}
+
+/// The copies of one thread. They happen when they are waited for if threads run forwards, and at once if they run
+/// backwards: a missing wait shows in the one, memory taken too early in the other.
+struct Copies {
+  struct Copy {
+    void* target;
+    const void* source;
+    std::size_t bytes;
+    bool valid;
+    void run() const {
+      if (valid)
+        std::memcpy(target, source, bytes);
+      else
+        std::memset(target, 0, bytes);
+    }
+  };
+  std::vector<Copy> open;
+  std::vector<std::vector<Copy>> groups;
+  int launch = 0;
+  unsigned block = 0;
+  bool unfenced = false;
+
+  static Copies& current() {
+    static Copies threads[1024];
+    Copies& own = threads[threadIdx.x];
+    if (own.launch != launches || own.block != blockIdx.x) {
+      for (const auto& group : own.groups)
+        if (!group.empty()) fail("a block ended while its copies were under way");
+      if (!own.open.empty()) fail("a block ended with copies that were not committed");
+      own = Copies{};
+      own.launch = launches;
+      own.block = blockIdx.x;
+    }
+    return own;
+  }
+  void begin(void* target, const void* source, std::size_t bytes, bool valid) {
+    if (!in_shared(target, bytes)) fail("the target of a copy is not dynamic shared memory");
+    if (!in_global(source, valid ? bytes : 0)) fail("the source of a copy is not device memory");
+    if (!aligned(target, bytes) || !aligned(source, bytes)) fail("a copy is not aligned");
+    const Copy copy{target, source, bytes, valid};
+    unfenced = true;
+    if (backwards)
+      copy.run();
+    else
+      open.push_back(copy);
+  }
+  void commit() {
+    groups.push_back(open);
+    open.clear();
+  }
+  void wait(std::size_t pending) {
+    while (groups.size() > pending) {
+      for (const Copy& copy : groups.front()) copy.run();
+      groups.erase(groups.begin());
+    }
+  }
+};
+
+/// What the lanes of a warp show each other in one instruction, once all have come. Two buffers in turn, since a lane
+/// may reach its next instruction, but not the one after it, before all have read.
+template <class Value>
+const Value* exchange(Collective kind, const Value& value) {
+  struct Warp {
+    Value values[2][32];
+    unsigned round[32] = {};
+  };
+  static Warp warps[32];
+  Warp& warp = warps[threadIdx.x / 32];
+  const unsigned lane = threadIdx.x % 32, round = ++warp.round[lane];
+  warp.values[round % 2][lane] = value;
+  const unsigned long long* const rounds = Block::running()->meet(kind, 0xffffffffu, round);
+  for (unsigned other = 0; other < 32; ++other)
+    if (rounds[other] != round) fail("the lanes of a warp execute different instructions");
+  return warp.values[round % 2];
+}
+
+inline float lower_half(std::uint32_t pair) {
+  const std::uint32_t bits = pair << 16;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+inline float upper_half(std::uint32_t pair) { return lower_half(pair >> 16); }
+/// The 13 bits that a tensor core does not read count as zero.
+inline float tf32(std::uint32_t bits) {
+  bits &= 0xffffe000u;
+  float value;
+  std::memcpy(&value, &bits, 4);
+  return value;
+}
+
+}  // namespace emulation
 
 namespace kolmo::detail {
 
 inline unsigned char* dynamic_shared() { return emulation::dynamic_shared(); }
+
+inline void copy_async_16(void* shared, const void* global, bool valid = true) {
+  emulation::Copies::current().begin(shared, global, 16, valid);
+}
+inline void copy_async_16_cached(void* shared, const void* global, bool valid = true) {
+  copy_async_16(shared, global, valid);
+}
+inline void copy_async_4(void* shared, const void* global, bool valid = true) {
+  emulation::Copies::current().begin(shared, global, 4, valid);
+}
+inline void commit_copies() { emulation::Copies::current().commit(); }
+template <int pending>
+void wait_copies() {
+  emulation::Copies::current().wait(pending);
+}
+
+template <int count>
+void load_matrices(std::uint32_t (&result)[count], const void* row) {
+  const unsigned lane = threadIdx.x % 32;
+  if (lane < 8 * count && (!emulation::in_shared(row, 16) || !emulation::aligned(row, 16)))
+    emulation::fail("a row of a matrix is not 16 aligned bytes of shared memory");
+  const void* const* const rows = emulation::exchange(emulation::Collective::matrices, row);
+  for (int m = 0; m < count; ++m)
+    std::memcpy(&result[m], static_cast<const unsigned char*>(rows[8 * m + static_cast<int>(lane / 4)]) + 4 * (lane % 4), 4);
+}
+template <int count>
+void load_matrices_transposed(std::uint32_t (&result)[count], const void* row) {
+  const unsigned lane = threadIdx.x % 32;
+  if (lane < 8 * count && (!emulation::in_shared(row, 16) || !emulation::aligned(row, 16)))
+    emulation::fail("a row of a matrix is not 16 aligned bytes of shared memory");
+  const void* const* const rows = emulation::exchange(emulation::Collective::matrices, row);
+  for (int m = 0; m < count; ++m) {
+    std::uint16_t halves[2];
+    for (unsigned i = 0; i < 2; ++i)
+      std::memcpy(&halves[i],
+                  static_cast<const unsigned char*>(rows[static_cast<unsigned>(8 * m) + 2 * (lane % 4) + i]) + 2 * (lane / 4), 2);
+    result[m] = halves[0] | static_cast<std::uint32_t>(halves[1]) << 16;
+  }
+}
+
+struct EmulatedFragments {
+  std::uint32_t a[4], b[2];
+};
+inline const EmulatedFragments* exchange_fragments(const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  return emulation::exchange(emulation::Collective::product, EmulatedFragments{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}});
+}
+
+inline void multiply_add_bfloat16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  const EmulatedFragments* const lanes = exchange_fragments(a, b);
+  const unsigned g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  for (unsigned i = 0; i < 4; ++i) {
+    const unsigned upper = i / 2, column = 2 * t + i % 2;
+    float sum = d[i];
+    for (unsigned k = 0; k < 16; ++k) {
+      const unsigned pair = k % 8 / 2;
+      const std::uint32_t x = lanes[4 * g + pair].a[upper + 2 * (k / 8)], y = lanes[4 * column + pair].b[k / 8];
+      sum += k % 2 == 0 ? emulation::lower_half(x) * emulation::lower_half(y)
+                        : emulation::upper_half(x) * emulation::upper_half(y);
+    }
+    d[i] = sum;
+  }
+}
+inline void multiply_add_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
+  const EmulatedFragments* const lanes = exchange_fragments(a, b);
+  const unsigned g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  for (unsigned i = 0; i < 4; ++i) {
+    const unsigned upper = i / 2, column = 2 * t + i % 2;
+    float sum = d[i];
+    for (unsigned k = 0; k < 8; ++k)
+      sum += emulation::tf32(lanes[4 * g + k % 4].a[upper + 2 * (k / 4)]) *
+             emulation::tf32(lanes[4 * column + k % 4].b[k / 4]);
+    d[i] = sum;
+  }
+}
+
+inline std::uint32_t to_tf32(float x) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  if ((bits & 0x7f800000u) == 0x7f800000u) return bits;
+  // Adding half of the last place that stays to the magnitude rounds ties away from zero.
+  return (bits + 0x1000u) & 0xffffe000u;
+}
 
 }  // namespace kolmo::detail
