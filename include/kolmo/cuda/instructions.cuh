@@ -4,7 +4,8 @@
 // on a CPU (tests/cuda/emulation).
 
 #if !defined(__CUDACC__)
-#error "kolmo/cuda/*.cuh defines CUDA kernels: include it in a .cu file compiled by nvcc. A file for another \
+#error \
+    "kolmo/cuda/*.cuh defines CUDA kernels: include it in a .cu file compiled by nvcc. A file for another \
 compiler includes kolmo/cuda/runtime.hpp, which has the same type Cuda."
 #endif
 
@@ -25,9 +26,9 @@ __device__ inline std::uint32_t shared_address(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-/// Begins to copy 16 bytes from global to shared memory, both aligned to 16; zeros where not `valid`, when the source is
-/// not read but must be an address of the object. The bytes are there for this thread after wait_copies, and for others
-/// after a barrier behind it. Bypasses the first level of the cache.
+/// Begins to copy 16 bytes from global to shared memory, both aligned to 16; zeros where not `valid`, when the source
+/// is not read but must be an address of the object. The bytes are there for this thread after wait_copies, and for
+/// others after a barrier behind it. Bypasses the first level of the cache.
 __device__ inline void copy_async_16(void* shared, const void* global, bool valid = true) {
   const std::uint32_t bytes = valid ? 16 : 0;
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes)

@@ -29,7 +29,8 @@ KOLMO_KERNEL bfloat16_kernel(const __grid_constant__ WarpProduct call) {
   const int lane = static_cast<int>(threadIdx.x);
   detail::copy_async_16(row_of(a_tile, lane / 2, lane % 2), static_cast<const unsigned char*>(call.a) + lane * 16);
   detail::commit_copies();
-  if (lane < 16) detail::copy_async_16_cached(row_of(b_tile, lane, 0), static_cast<const unsigned char*>(call.b) + lane * 16);
+  if (lane < 16)
+    detail::copy_async_16_cached(row_of(b_tile, lane, 0), static_cast<const unsigned char*>(call.b) + lane * 16);
   detail::commit_copies();
   detail::wait_copies<1>();
   __syncthreads();
@@ -48,7 +49,8 @@ KOLMO_KERNEL tf32_kernel(const __grid_constant__ WarpProduct call) {
   unsigned char* const a_tile = detail::dynamic_shared();
   unsigned char* const b_tile = a_tile + 16 * 48;
   const int lane = static_cast<int>(threadIdx.x);
-  detail::copy_async_16(row_of(a_tile, lane / 2, lane % 2), static_cast<const unsigned char*>(call.a) + lane * 16, lane < 30);
+  detail::copy_async_16(row_of(a_tile, lane / 2, lane % 2), static_cast<const unsigned char*>(call.a) + lane * 16,
+                        lane < 30);
   for (int i = lane; i < 64; i += 32)
     detail::copy_async_4(b_tile + i / 8 * 48 + i % 8 * 4, static_cast<const unsigned char*>(call.b) + i * 4, i < 56);
   detail::commit_copies();
@@ -76,7 +78,8 @@ void bfloat16_products() {
   std::vector<float> expected(128, 1.0f);
   for (std::size_t i = 0; i < 16; ++i)
     for (std::size_t j = 0; j < 8; ++j)
-      for (std::size_t k = 0; k < 16; ++k) expected[i * 8 + j] += static_cast<float>(a[i * 16 + k]) * static_cast<float>(b[k * 8 + j]);
+      for (std::size_t k = 0; k < 16; ++k)
+        expected[i * 8 + j] += static_cast<float>(a[i * 16 + k]) * static_cast<float>(b[k * 8 + j]);
   const auto da = Device<BFloat16>::from(a, kolmo::Shape{16, 16}), db = Device<BFloat16>::from(b, kolmo::Shape{16, 8});
   auto d = Device<float>::uninitialized(kolmo::Shape{16, 8});
   detail::launch<WarpProduct>("bfloat16_kernel", bfloat16_kernel, detail::LaunchShape{1, 32, 2048},
@@ -86,8 +89,10 @@ void bfloat16_products() {
 
 void tf32_products() {
   std::vector<float> a(128), b(64);
-  for (int i = 0; i < 128; ++i) a[static_cast<std::size_t>(i)] = static_cast<float>(i * 37 % 64 - 31) / 8 * (1 + 0x1p-12f);
-  for (int i = 0; i < 64; ++i) b[static_cast<std::size_t>(i)] = static_cast<float>(i * 29 % 32 - 15) / 4 * (1 - 0x1p-12f);
+  for (int i = 0; i < 128; ++i)
+    a[static_cast<std::size_t>(i)] = static_cast<float>(i * 37 % 64 - 31) / 8 * (1 + 0x1p-12f);
+  for (int i = 0; i < 64; ++i)
+    b[static_cast<std::size_t>(i)] = static_cast<float>(i * 29 % 32 - 15) / 4 * (1 - 0x1p-12f);
   // The factors round away to numbers of few bits.
   std::vector<float> expected(128, 0.0f);
   for (std::size_t i = 0; i < 15; ++i)

@@ -142,7 +142,8 @@ void load_matrices(std::uint32_t (&result)[count], const void* row) {
     emulation::fail("a row of a matrix is not 16 aligned bytes of shared memory");
   const void* const* const rows = emulation::exchange(emulation::Collective::matrices, row);
   for (int m = 0; m < count; ++m)
-    std::memcpy(&result[m], static_cast<const unsigned char*>(rows[8 * m + static_cast<int>(lane / 4)]) + 4 * (lane % 4), 4);
+    std::memcpy(&result[m],
+                static_cast<const unsigned char*>(rows[8 * m + static_cast<int>(lane / 4)]) + 4 * (lane % 4), 4);
 }
 template <int count>
 void load_matrices_transposed(std::uint32_t (&result)[count], const void* row) {
@@ -153,8 +154,10 @@ void load_matrices_transposed(std::uint32_t (&result)[count], const void* row) {
   for (int m = 0; m < count; ++m) {
     std::uint16_t halves[2];
     for (unsigned i = 0; i < 2; ++i)
-      std::memcpy(&halves[i],
-                  static_cast<const unsigned char*>(rows[static_cast<unsigned>(8 * m) + 2 * (lane % 4) + i]) + 2 * (lane / 4), 2);
+      std::memcpy(
+          &halves[i],
+          static_cast<const unsigned char*>(rows[static_cast<unsigned>(8 * m) + 2 * (lane % 4) + i]) + 2 * (lane / 4),
+          2);
     result[m] = halves[0] | static_cast<std::uint32_t>(halves[1]) << 16;
   }
 }
