@@ -1,10 +1,10 @@
 #pragma once
-// How the CUDA backend multiplies matrices of float: exactly, or on tensor cores after rounding the factors to TF32.
+// How the CUDA backend multiplies matrices of float: exactly, or on tensor cores with factors of 11 significant bits.
 
 namespace kolmo {
 
-/// `exact`: products of float as IEEE defines them. `tf32`: factors rounded to 11 significant bits (a relative error of
-/// 2^-11 each), sums in float; some six times as fast on Hopper. Both leave double and BFloat16 as they are.
+/// `exact`: products of float as IEEE defines them. `tf32`: factors cut to 11 significant bits (a relative error below
+/// 2^-10 each), sums in float, by tensor cores. Both leave double and BFloat16 as they are.
 enum class MatrixMath { exact, tf32 };
 
 namespace detail {
