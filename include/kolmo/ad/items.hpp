@@ -12,6 +12,7 @@
 // gradients that the items return for it are summed in a fixed order.
 
 #include <kolmo/ad/map.hpp>
+#include <kolmo/backend/team.hpp>
 
 namespace kolmo {
 
@@ -91,15 +92,6 @@ struct ItemPull {
     kernel.pull(item, (x[I] + item * stride[I])..., gy + item * y_stride, (gx[I] + item * gx_stride[I])...);
   }
 };
-
-/// Runs f(item) where an item is much work: on the host every item may go to another thread.
-template <class B, class F>
-void for_each_item(index_t n, const F& f) {
-  if constexpr (requires { B::for_each_item(n, f); })
-    B::for_each_item(n, f);
-  else
-    B::for_each(n, f);
-}
 
 inline index_t item_stride(const Shape& shape) { return shape.rank() == 0 ? 0 : shape.size() / larger<index_t>(1, shape[0]); }
 

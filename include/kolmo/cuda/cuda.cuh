@@ -7,3 +7,4 @@
 
 #include <kolmo/cuda/gemm.cuh>
 #include <kolmo/cuda/loops.cuh>
+#include <kolmo/cuda/team.cuh>

@@ -214,6 +214,9 @@ struct Cuda {
 
   template <class F>
   static void for_each(index_t n, const F& f);
+  /// See backend/team.hpp.
+  template <class F>
+  static void for_each_team(index_t n, const F& f);
   template <class Load, class Combine, class Accumulator, class Store>
   static void reduce(index_t rows, index_t columns, const Load& load, const Combine& combine, Accumulator init,
                      const Store& store);
