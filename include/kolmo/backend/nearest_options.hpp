@@ -1,12 +1,12 @@
 #pragma once
-// How the host looks for the nearest codewords.
+// How the nearest codewords are looked for.
 
 #include <kolmo/core/array.hpp>
 
 namespace kolmo {
 
 /// A first look in reduced precision that leaves few codewords to compare in float. It changes no code, only the time.
-/// Double and devices search without.
+/// Double searches without. A GPU looks in bfloat16 unless the choice is none.
 enum class Screen {
   automatic,  ///< what is fastest on this processor for the size
   none,

@@ -3,7 +3,7 @@
 // is defined bit for bit: one chain of multiply-adds over the coordinates in their order, which starts from minus half
 // the squared norm. A kernel may visit codewords in any order and leave out those that cannot win; the scores it
 // compares are these, so codes do not depend on the kernel. Multiply-adds are rounded once where the build has such
-// instructions, and twice where it has not.
+// instructions, and twice where it has not; on a GPU once.
 
 #include <cmath>
 
@@ -55,6 +55,9 @@ struct BestScores {
       score[place] = -infinity<T>();
     }
   }
+  /// Goes on with what was found before.
+  KOLMO_HD BestScores(std::int32_t* i, T* s, index_t n, index_t found_before)
+      : index(i), score(s), count(n), found(found_before) {}
 
   KOLMO_HD void add(T s, std::int32_t k) {
     if (!(s >= score[count - 1]) || s == -infinity<T>()) return;

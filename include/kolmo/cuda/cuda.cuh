@@ -7,4 +7,5 @@
 
 #include <kolmo/cuda/gemm.cuh>
 #include <kolmo/cuda/loops.cuh>
+#include <kolmo/cuda/nearest.cuh>
 #include <kolmo/cuda/team.cuh>

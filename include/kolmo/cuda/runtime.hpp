@@ -13,6 +13,7 @@
 #include <cuda_runtime_api.h>
 
 #include <kolmo/backend/concept.hpp>
+#include <kolmo/backend/nearest_call.hpp>
 #include <kolmo/cuda/matrix_math.hpp>
 #include <kolmo/error.hpp>
 
@@ -224,6 +225,8 @@ struct Cuda {
   static void scan(index_t rows, index_t columns, const Load& load, const Combine& combine, const Store& store);
   template <class T>
   static void gemm(const GemmCall<T>& call);
+  template <Real T>
+  static void nearest(const NearestCall<T>& call);
 
  private:
   // A handle that means the same whatever --default-stream a file is compiled with.

@@ -8,6 +8,7 @@
 // every codeword and gets the first.
 
 #include <kolmo/backend/host_nearest.hpp>
+#include <kolmo/backend/nearest_call.hpp>
 #include <kolmo/backend/nearest_score.hpp>
 #include <kolmo/ops/cast.hpp>
 #include <kolmo/ops/indexing.hpp>
@@ -64,19 +65,74 @@ struct LoadNotFinite {
   KOLMO_HD index_t operator()(index_t, index_t i) const { return is_finite(x[i]) ? rows : i / d; }
 };
 
+[[noreturn]] inline void throw_not_finite(index_t row, const Shape& shape, const char* operation) {
+  throw ArgumentError(std::string(operation) + ": row " + std::to_string(row) + " of x " + shape.to_string() +
+                      " holds a NaN or an infinity, which has no nearest codeword; mend the data or leave the row out");
+}
+
+/// The first row that holds a NaN or an infinity, in the memory of the backend; the number of rows if there is none.
+/// Reading it waits for the backend, so it is read once, when all work is under way.
+template <class B>
+class FirstBadRow {
+ public:
+  explicit FirstBadRow(index_t rows) : rows_(rows), row_(Tensor<index_t, B>::full(Shape{}, rows)) {}
+
+  /// Looks at x [rows, d].
+  template <PlainTensor V>
+  void look(const V& x) {
+    B::reduce(1, x.size(), LoadNotFinite<typename V::Scalar>{x.data(), x.shape()[1], rows_}, KeepSmallest{}, rows_,
+              StoreRow<index_t>{row_.mutable_data()});
+  }
+
+  /// Lowered by a backend that looks itself.
+  index_t* data() { return row_.mutable_data(); }
+
+  bool found() const { return row_.item() != rows_; }
+
+  /// Throws ArgumentError that names the row.
+  void check(const Shape& shape, const char* operation) const {
+    const index_t row = row_.item();
+    if (row != rows_) throw_not_finite(row, shape, operation);
+  }
+
+ private:
+  index_t rows_;
+  Tensor<index_t, B> row_;
+};
+
 /// Throws ArgumentError that names the first row of x [n, d] with a NaN or an infinity. Waits for the backend.
 template <PlainTensor V>
 void check_finite_rows(const V& x, const char* operation) {
-  using B = typename V::Backend;
   if (x.size() == 0) return;
-  const index_t rows = x.shape()[0];
-  auto first = Tensor<index_t, B>::uninitialized(Shape{});
-  B::reduce(1, x.size(), LoadNotFinite<typename V::Scalar>{x.data(), x.shape()[1], rows}, KeepSmallest{}, rows,
-            StoreRow<index_t>{first.mutable_data()});
-  const index_t row = first.item();
-  if (row == rows) return;
-  throw ArgumentError(std::string(operation) + ": row " + std::to_string(row) + " of x " + x.shape().to_string() +
-                      " holds a NaN or an infinity, which has no nearest codeword; mend the data or leave the row out");
+  FirstBadRow<typename V::Backend> bad(x.shape()[0]);
+  bad.look(x);
+  bad.check(x.shape(), operation);
+}
+
+/// The search alone, of contiguous tensors of fitting shapes. A row that is not finite is noted in `bad`, for the
+/// caller to throw; the result is of no use then.
+template <PlainTensor V>
+NearestRows<V> search_rows(const V& x, const V& table, const V& half_norms, index_t count, Screen screen,
+                           FirstBadRow<typename V::Backend>& bad) {
+  using T = typename V::Scalar;
+  using B = typename V::Backend;
+  const index_t n = x.shape()[0], codes = table.shape()[0], d = table.shape()[1];
+  NearestRows<V> result{NearestRows<V>::Index::uninitialized(Shape{n, count}), V::uninitialized(Shape{n, count})};
+  if (n == 0) return result;
+  if constexpr (HostMemory<B>) {
+    bad.look(x);
+    if (bad.found()) return result;
+    const auto packed = host_nearest_table<T>(codes, d, table.data(), half_norms.data(), screen, n);
+    host_nearest<T>(*packed, n, x.data(), count, result.index.mutable_data(), result.score.mutable_data());
+  } else if constexpr (requires(const NearestCall<T>& call) { B::nearest(call); }) {
+    B::nearest(NearestCall<T>{n, codes, d, count, x.data(), table.data(), half_norms.data(), screen,
+                              result.index.mutable_data(), result.score.mutable_data(), bad.data()});
+  } else {
+    bad.look(x);
+    B::for_each(n, NearestKernel<T>{x.data(), table.data(), half_norms.data(), codes, d, count,
+                                    result.index.mutable_data(), result.score.mutable_data()});
+  }
+  return result;
 }
 
 inline void check_nearest_shapes(const Shape& x, const Shape& table, const char* operation) {
@@ -116,7 +172,7 @@ NearestRows<V> nearest_rows(const X& x, const V& table, const V& half_norms, ind
   static_assert(std::is_same_v<ComputeOf<typename X::Scalar>, T> && std::is_same_v<typename X::Backend, B>,
                 "nearest_rows: vectors and table have one scalar and one backend");
   detail::check_nearest_shapes(x.shape(), table.shape(), "nearest_rows");
-  const index_t n = x.shape()[0], codes = table.shape()[0], d = table.shape()[1];
+  const index_t n = x.shape()[0], codes = table.shape()[0];
   if (!(half_norms.shape() == Shape{codes}))
     throw ShapeError("nearest_rows: expected half_squared_norms of shape [" + std::to_string(codes) + "], given " +
                      half_norms.shape().to_string());
@@ -124,15 +180,9 @@ NearestRows<V> nearest_rows(const X& x, const V& table, const V& half_norms, ind
     throw ArgumentError("nearest_rows: expected a count of rows between 1 and the " + std::to_string(codes) +
                         " of the table, given " + std::to_string(count));
   const V source = cast<T>(x).contiguous(), rows = table.contiguous(), norms = half_norms.contiguous();
-  detail::check_finite_rows(source, "nearest_rows");
-  NearestRows<V> result{NearestRows<V>::Index::uninitialized(Shape{n, count}), V::uninitialized(Shape{n, count})};
-  if constexpr (detail::HostMemory<B>) {
-    const auto packed = detail::host_nearest_table<T>(codes, d, rows.data(), norms.data(), screen, n);
-    detail::host_nearest<T>(*packed, n, source.data(), count, result.index.mutable_data(), result.score.mutable_data());
-  } else {
-    B::for_each(n, detail::NearestKernel<T>{source.data(), rows.data(), norms.data(), codes, d, count,
-                                            result.index.mutable_data(), result.score.mutable_data()});
-  }
+  detail::FirstBadRow<B> bad(n);
+  NearestRows<V> result = detail::search_rows(source, rows, norms, count, screen, bad);
+  if (n > 0) bad.check(source.shape(), "nearest_rows");
   return result;
 }
 
