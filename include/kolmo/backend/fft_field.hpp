@@ -5,6 +5,20 @@
 
 namespace kolmo::detail {
 
+/// The weights of wave numbers 0 ... n/2 of n real points.
+template <class T>
+struct FieldWeights {
+  index_t points = 1;
+  T scale = T(1);
+  T interior = T(1);  // factor of the columns that stand for their conjugates too
+
+  KOLMO_HD bool is_interior(index_t k) const { return k != 0 && 2 * k != points; }
+  /// Two rows were packed into one line; the sums and differences that separate them count twice.
+  KOLMO_HD T forward(index_t k) const { return T(0.5) * (is_interior(k) ? interior * scale : scale); }
+  /// Both conjugates are summed: an interior column of factor 2 enters once.
+  KOLMO_HD T inverse(index_t k) const { return is_interior(k) ? T(0.5) * interior * scale : scale; }
+};
+
 /// Real fields [n0, n1] and half spectra [n0, 2, columns].
 template <class T>
 struct FieldFft {
@@ -12,31 +26,62 @@ struct FieldFft {
   FftLine<T> along_columns;  // n0 points
   index_t columns = 1;
   T scale = T(1);
-  T interior = T(1);  // factor of the columns that stand for their conjugates too
+  T interior = T(1);
 
   KOLMO_HD index_t rows() const { return along_columns.points; }
   KOLMO_HD index_t points() const { return along_rows.points; }
-  KOLMO_HD bool is_interior(index_t k) const { return k != 0 && 2 * k != points(); }
-  /// Two rows were packed into one line; the sums and differences that separate them count twice.
-  KOLMO_HD T forward_weight(index_t k) const { return T(0.5) * (is_interior(k) ? interior * scale : scale); }
-  /// Both conjugates are summed: an interior column of factor 2 enters once.
-  KOLMO_HD T inverse_weight(index_t k) const { return is_interior(k) ? T(0.5) * interior * scale : scale; }
+  KOLMO_HD FieldWeights<T> weights() const { return {points(), scale, interior}; }
+  KOLMO_HD bool is_interior(index_t k) const { return weights().is_interior(k); }
+  KOLMO_HD T forward_weight(index_t k) const { return weights().forward(k); }
+  KOLMO_HD T inverse_weight(index_t k) const { return weights().inverse(k); }
 };
 
-/// Lines in rows, one by one: [rows, n] where real, else [rows, 2, columns].
+/// What is done to lines of `points` in rows, one by one: [rows, points] where real, else [rows, 2, columns].
 template <class T>
-struct RowsFft {
-  FftLine<T> line;
+struct RowsFftForm {
+  index_t points = 1;
   bool inverse = false, real_in = false, real_out = false;
   index_t columns = 1;  // of a half spectrum on either side
   T scale = T(1);
   T interior = T(1);  // factor of the columns that stand for their conjugates too
 
   KOLMO_HD bool completes() const { return real_out && !real_in; }
-  KOLMO_HD index_t in_columns() const { return completes() ? columns : line.points; }
-  KOLMO_HD index_t out_columns() const { return real_in && !real_out ? columns : line.points; }
+  KOLMO_HD index_t in_columns() const { return completes() ? columns : points; }
+  KOLMO_HD index_t out_columns() const { return real_in && !real_out ? columns : points; }
   KOLMO_HD bool weighs() const { return !completes() && (scale != T(1) || interior != T(1)); }
-  KOLMO_HD T weight(index_t k) const { return scale * (k == 0 || 2 * k == line.points || !real_in ? T(1) : interior); }
+  KOLMO_HD T weight(index_t k) const { return scale * (k == 0 || 2 * k == points || !real_in ? T(1) : interior); }
+
+  /// Point i of the whole spectrum behind a half one, weighted; parts are exchanged.
+  KOLMO_HD void complete(const T* half, index_t i, T& im, T& re) const {
+    const bool below = i < columns;
+    const index_t k = below ? i : points - i;
+    im = re = T(0);
+    if (k >= columns) return;
+    if (k == 0 || 2 * k == points) {
+      re = scale * half[k];
+      return;
+    }
+    const T weight = T(0.5) * interior * scale;
+    im = (below ? weight : -weight) * half[columns + k];
+    re = weight * half[k];
+  }
+};
+
+/// Lines in rows, with their transform.
+template <class T>
+struct RowsFft {
+  FftLine<T> line;
+  bool inverse = false, real_in = false, real_out = false;
+  index_t columns = 1;
+  T scale = T(1);
+  T interior = T(1);
+
+  KOLMO_HD RowsFftForm<T> form() const { return {line.points, inverse, real_in, real_out, columns, scale, interior}; }
+  KOLMO_HD bool completes() const { return form().completes(); }
+  KOLMO_HD index_t in_columns() const { return form().in_columns(); }
+  KOLMO_HD index_t out_columns() const { return form().out_columns(); }
+  KOLMO_HD bool weighs() const { return form().weighs(); }
+  KOLMO_HD T weight(index_t k) const { return form().weight(k); }
 
   /// A half spectrum becomes a whole one, weighted; parts are exchanged. The imaginary parts of its ends are ignored.
   template <class V, class Buffer>
@@ -103,6 +148,11 @@ template <class T>
 struct SineLine {
   FftLine<T> line;
   const T* sine = nullptr;  // [n]: sin(pi j / n)
+
+  /// What x_j and x_{n-j} become at j, times `scale`.
+  KOLMO_HD KOLMO_INLINE static T prepared(T here, T there, T sine_here, T scale) {
+    return scale * sine_here * (here + there) + T(0.5) * scale * (here - there);
+  }
 
   /// x_j, j = 1 ... n-1, in a buffer of line.size points becomes what the transform needs, times `scale`.
   template <class V, class Buffer>

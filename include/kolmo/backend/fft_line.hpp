@@ -107,7 +107,21 @@ struct FftLine {
     for (index_t j = 0; j < points; ++j) multiply<V>(buffer, j, chirp[2 * j], chirp[2 * j + 1]);
   }
 
-  /// The same for lines.count lines with x_j read from lines.outside(g).load(j, ...), in lines.buffer(g). The lines
+  /// Transforms a buffer, multiplies the spectrum by line.factor(wave), and transforms it back without the factor 1/n:
+  /// the points end where they were, and nothing is put into order on the way. Not for lengths that convolve.
+  template <class V, class Buffer, class Line>
+  KOLMO_HD void filter(const Buffer& buffer, const Line& line) const {
+    run_stages<V>(buffer, 0, stage_count);
+    for (index_t j = 0; j < size; ++j) {
+      V re, im;
+      buffer.load(j, re, im);
+      const T factor = line.factor(wave[j]);
+      buffer.store(j, factor * re, factor * im);
+    }
+    for (int s = stage_count - 1; s >= 0; --s) mirrored_stage<V>(buffer, stages[s]);
+  }
+
+  /// The same as `transform` for lines.count lines with x_j read from lines.outside(g).load(j, ...), in lines.buffer(g). The lines
   /// take turns, as they lie side by side.
   template <class V, class Lines>
   KOLMO_HD void transform_from(const Lines& lines) const {

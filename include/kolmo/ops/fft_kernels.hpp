@@ -1,6 +1,6 @@
 #pragma once
-// Transforms of fields in the memory of any backend: one item is one line of a pass, in scalars. The lines lie side by
-// side, so that neighbouring items read neighbouring values. The operations on a line are those of the host's loops.
+// Transforms of fields in the memory of any backend, as passes over sets of lines (ops/fft_sets.hpp). The operations on
+// a line are those of the host's loops.
 
 #include <memory>
 #include <mutex>
@@ -8,10 +8,10 @@
 #include <vector>
 
 #include <kolmo/ad/items.hpp>
-#include <kolmo/backend/fft_field.hpp>
 #include <kolmo/backend/fft_tables.hpp>
 #include <kolmo/backend/host_loops.hpp>
 #include <kolmo/core/tensor.hpp>
+#include <kolmo/ops/fft_sets.hpp>
 
 namespace kolmo::detail {
 
@@ -75,244 +75,163 @@ class FftCache {
   std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
 };
 
-/// Complex values in rows, as `in` and `out` of a line.
-template <class T>
-struct FftColumn {
-  T* data;
-  index_t row, part;
-  KOLMO_HD KOLMO_INLINE void load(index_t i, T& re, T& im) const {
-    re = data[i * row];
-    im = data[i * row + part];
-  }
-  KOLMO_HD KOLMO_INLINE void store(index_t i, T re, T im) const {
-    data[i * row] = re;
-    data[i * row + part] = im;
+/// Result k of a transformed buffer. Points are in order where they were transformed back.
+template <class Buffer>
+struct FftWaves {
+  Buffer buffer;
+  const index_t* position;
+  template <class T>
+  KOLMO_HD KOLMO_INLINE void load(index_t k, T& re, T& im) const {
+    buffer.load(position == nullptr ? k : position[k], re, im);
   }
 };
 
-template <class T, class Buffer, class In>
-KOLMO_HD void fft_load(const Buffer& buffer, const In& in, index_t points) {
-  for (index_t i = 0; i < points; ++i) {
-    T re, im;
-    in.load(i, re, im);
-    buffer.store(i, re, im);
+/// One line of a set, in scalars. The lines lie side by side, so that neighbouring items read neighbouring values.
+template <class T, class Set>
+struct RunFftLine {
+  FftLine<T> fft;
+  Set set;
+  T* memory;
+  index_t count;
+  KOLMO_HD void operator()(index_t item) const {
+    const auto line = set.line(item / set.lines, item % set.lines);
+    const FftSpacedBuffer<T> buffer{memory + item, count};
+    for (index_t i = 0; i < fft.points; ++i) {
+      T re, im;
+      line.load(i, re, im);
+      buffer.store(i, re, im);
+    }
+    if constexpr (Set::filters)
+      fft.template filter<T>(buffer, line);
+    else
+      fft.template transform<T>(buffer);
+    const FftWaves<FftSpacedBuffer<T>> z{buffer, Set::filters ? nullptr : fft.position};
+    if constexpr (Set::accumulates) {
+      T sum_re = T(0), sum_im = T(0);
+      for (index_t k = 0; k < set.stored; ++k) {
+        T re, im;
+        line.term(z, k, re, im);
+        sum_re = sum_re + re;
+        sum_im = sum_im + im;
+        line.store(z, k, sum_re, sum_im);
+      }
+    } else {
+      for (index_t k = 0; k < set.stored; ++k) line.store(z, k);
+    }
   }
+};
+
+/// Transforms the lines of a set (ops/fft_sets.hpp). A backend's own fft_lines says whether it has done it.
+template <class B, class T, class Set>
+void fft_lines(const FftLine<T>& fft, const Set& set) {
+  if constexpr (requires { B::fft_lines(fft, set); })
+    if (B::fft_lines(fft, set)) return;
+  const index_t count = set.fields * set.lines;
+  auto memory = Tensor<T, B>::uninitialized(Shape{2 * count * fft.size});
+  for_each_item<B>(count, RunFftLine<T, Set>{fft, set, memory.mutable_data(), count});
 }
 
-/// Two real rows to their half spectra. An item is a pair of rows of one field.
-template <class T>
-struct FieldForwardRows {
-  FieldFft<T> field;
-  const T* x;
-  T* y;
-  T* memory;
-  index_t lines;
-  KOLMO_HD void operator()(index_t item) const {
-    const index_t rows = field.rows(), n = field.points(), m = field.columns, half = divide_up(rows, 2);
-    const index_t first = item / half * rows + item % half, second = first + half;
-    const bool lonely = item % half + half >= rows;
-    const FftSpacedBuffer<T> z{memory + item, lines};
-    for (index_t i = 0; i < n; ++i) z.store(i, x[first * n + i], lonely ? T(0) : x[second * n + i]);
-    field.along_rows.template transform<T>(z);
-    for (index_t k = 0; k < m; ++k) {
-      T up_re, up_im, down_re, down_im, a_re, a_im, b_re, b_im;
-      z.load(field.along_rows.position[k], up_re, up_im);
-      z.load(field.along_rows.position[k == 0 ? 0 : n - k], down_re, down_im);
-      const T weight = field.forward_weight(k);
-      FftPair::separate_real(weight, up_re, down_re, a_re, b_im);
-      FftPair::separate_imaginary(weight, up_im, down_im, b_re, a_im);
-      y[2 * first * m + k] = a_re;
-      y[(2 * first + 1) * m + k] = a_im;
-      if (lonely) continue;
-      y[2 * second * m + k] = b_re;
-      y[(2 * second + 1) * m + k] = b_im;
-    }
-  }
-};
+template <class B, class T, class Source>
+void rows_forward(const FieldFft<T>& field, index_t batch, const Source& source, const SpectrumRows<T>& spectra) {
+  const index_t half = divide_up(field.rows(), index_t{2});
+  fft_lines<B>(field.along_rows,
+               RealRowsForward<T, Source>{{}, batch, half, field.columns, field.weights(), source, spectra});
+}
+template <class B, class T>
+void rows_inverse(const FieldFft<T>& field, index_t batch, const SpectrumRows<T>& spectra, T* x) {
+  const index_t half = divide_up(field.rows(), index_t{2});
+  fft_lines<B>(field.along_rows, RealRowsInverse<T>{{}, batch, half, field.points(), field.weights(), field.columns,
+                                                    spectra, x});
+}
 
-/// Half spectra to two real rows.
-template <class T>
-struct FieldInverseRows {
-  FieldFft<T> field;
-  const T* y;
-  T* x;
-  T* memory;
-  index_t lines;
-  KOLMO_HD void operator()(index_t item) const {
-    const index_t rows = field.rows(), n = field.points(), m = field.columns, half = divide_up(rows, 2);
-    const index_t first = item / half * rows + item % half, second = first + half;
-    const bool lonely = item % half + half >= rows;
-    const FftSpacedBuffer<T> z{memory + item, lines};
-    for (index_t k = m; k <= n - m; ++k) z.store(k, T(0), T(0));
-    for (index_t k = 0; k < m; ++k) {
-      const T a_re = y[2 * first * m + k], a_im = y[(2 * first + 1) * m + k];
-      const T b_re = lonely ? T(0) : y[2 * second * m + k], b_im = lonely ? T(0) : y[(2 * second + 1) * m + k];
-      const T weight = field.inverse_weight(k);
-      if (!field.is_interior(k)) {
-        z.store(k, weight * b_re, weight * a_re);
-        continue;
-      }
-      T up_re, up_im, down_re, down_im;
-      FftPair::join_real(weight, a_re, b_im, up_re, down_re);
-      FftPair::join_imaginary(weight, b_re, a_im, up_im, down_im);
-      z.store(k, up_im, up_re);
-      z.store(n - k, down_im, down_re);
-    }
-    field.along_rows.template transform<T>(z);
-    for (index_t i = 0; i < n; ++i) {
-      T a, b;
-      z.load(field.along_rows.position[i], b, a);
-      x[first * n + i] = a;
-      if (!lonely) x[second * n + i] = b;
-    }
-  }
-};
-
-/// The complex transform along columns of [batch, n, 2, columns]. An item is a column.
-template <class T, bool inverse>
-struct ComplexColumns {
-  FftLine<T> line;
-  index_t columns;
-  const T* x;
-  T* y;
-  T* memory;
-  index_t lines;
-  KOLMO_HD void operator()(index_t item) const {
-    const index_t m = columns, at = item / m * line.points * 2 * m + item % m;
-    const FftColumn<T> in{const_cast<T*>(x) + at, 2 * m, m}, out{y + at, 2 * m, m};
-    const FftSpacedBuffer<T> z{memory + item, lines};
-    if constexpr (inverse) {
-      fft_load<T>(z, FftExchanged<FftColumn<T>>{in}, line.points);
-      line.template transform_to<T>(FftLinePair<FftSpacedBuffer<T>, FftExchanged<FftColumn<T>>>{z, {out}});
-    } else {
-      fft_load<T>(z, in, line.points);
-      line.template transform_to<T>(FftLinePair<FftSpacedBuffer<T>, FftColumn<T>>{z, out});
-    }
-  }
-};
-
-/// One row. An item is a row.
-template <class T>
-struct FftRowKernel {
-  RowsFft<T> f;
-  const T* x;
-  T* y;
-  T* memory;
-  index_t lines;
-  KOLMO_HD void operator()(index_t row) const {
-    const index_t given = f.in_columns(), kept = f.out_columns();
-    const T* from = x + row * (f.real_in ? given : 2 * given);
-    T* to = y + row * (f.real_out ? kept : 2 * kept);
-    const FftSpacedBuffer<T> z{memory + row, lines};
-    for (index_t j = 0; j < given; ++j) {
-      const T re = from[j], im = f.real_in ? T(0) : from[given + j];
-      z.store(j, f.inverse ? im : re, f.inverse ? re : im);
-    }
-    if (f.completes()) f.template complete<T>(z);
-    f.line.template transform<T>(z);
-    if (f.weighs()) f.template weigh<T>(z);
-    for (index_t k = 0; k < kept; ++k) {
-      T a, b;
-      z.load(f.line.position[k], a, b);
-      to[k] = f.inverse ? b : a;
-      if (!f.real_out) to[kept + k] = f.inverse ? a : b;
-    }
-  }
-};
-
-/// Places of the sums of two lines; `second` is null where there is one line only.
-template <class T>
-struct SineSums {
-  T *first, *second;
-  index_t step;
-  KOLMO_HD void store(index_t l, T re, T im) const {
-    first[(l - 1) * step] = re;
-    if (second != nullptr) second[(l - 1) * step] = im;
-  }
-};
-
-/// Sine sums of two lines, `half` lines apart. An item is such a pair.
-template <class T>
-struct SinePairs {
-  SineLine<T> sine;
-  T scale;
-  const T* x;
-  T* y;
-  T* memory;
-  index_t items;
-  index_t count;              // lines of a field
-  index_t field, line, step;  // distances of fields, of lines, and of points of a line
-  KOLMO_HD void operator()(index_t item) const {
-    const index_t half = divide_up(count, 2), n = sine.line.points, p = item % half;
-    const index_t first = item / half * field + p * line;
-    // A line that is missing repeats the last one: what becomes of it is not stored.
-    const index_t second = item / half * field + smaller(p + half, count - 1) * line;
-    const FftSpacedBuffer<T> z{memory + item, items};
-    for (index_t j = 1; j < n; ++j) z.store(j, x[first + (j - 1) * step], x[second + (j - 1) * step]);
-    sine.template prepare<T>(z, scale);
-    sine.line.template transform<T>(z);
-    sine.template finish<T>(z, SineSums<T>{y + first, p + half < count ? y + second : nullptr, step});
-  }
-};
+template <class B, class T>
+void columns_fft(const FftLine<T>& line, bool inverse, index_t batch, index_t columns, const T* x, T* y) {
+  const SpectrumRows<const T> from{x, line.points, columns};
+  const SpectrumRows<T> to{y, line.points, columns};
+  if (inverse)
+    fft_lines<B>(line, ComplexColumns<T, true>{{}, batch, columns, line.points, from, to});
+  else
+    fft_lines<B>(line, ComplexColumns<T, false>{{}, batch, columns, line.points, from, to});
+}
 
 template <class B, class T>
 void field_forward(const FieldFft<T>& field, index_t batch, const T* x, T* y) {
-  const index_t pairs = batch * divide_up(field.rows(), 2), columns = batch * field.columns;
-  auto memory = Tensor<T, B>::uninitialized(
-      Shape{larger(2 * pairs * field.along_rows.size, 2 * columns * field.along_columns.size)});
-  T* const z = memory.mutable_data();
-  for_each_item<B>(pairs, FieldForwardRows<T>{field, x, y, z, pairs});
-  for_each_item<B>(columns, ComplexColumns<T, false>{field.along_columns, field.columns, y, y, z, columns});
+  rows_forward<B>(field, batch, FieldRows<T>{x, field.rows(), field.points()},
+                  SpectrumRows<T>{y, field.rows(), field.columns});
+  columns_fft<B>(field.along_columns, false, batch, field.columns, static_cast<const T*>(y), y);
 }
 
 template <class B, class T>
 void field_inverse(const FieldFft<T>& field, index_t batch, const T* y, T* x) {
-  const index_t pairs = batch * divide_up(field.rows(), 2), columns = batch * field.columns;
-  auto memory = Tensor<T, B>::uninitialized(
-      Shape{larger(2 * pairs * field.along_rows.size, 2 * columns * field.along_columns.size)});
   auto spectra = Tensor<T, B>::uninitialized(Shape{batch, field.rows(), 2, field.columns});
-  T* const z = memory.mutable_data();
-  for_each_item<B>(columns,
-                   ComplexColumns<T, true>{field.along_columns, field.columns, y, spectra.mutable_data(), z, columns});
-  for_each_item<B>(pairs, FieldInverseRows<T>{field, spectra.data(), x, z, pairs});
+  T* const between = spectra.mutable_data();
+  columns_fft<B>(field.along_columns, true, batch, field.columns, y, between);
+  rows_inverse<B>(field, batch, SpectrumRows<T>{between, field.rows(), field.columns}, x);
+}
+
+/// Multiplies a spectrum by factor(kx, ky). An item is a mode.
+template <class T, class Factor>
+struct ScaleModes {
+  SpectrumRows<T> spectra;
+  index_t columns;
+  Factor by;
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t row = item / columns, l = item % columns;
+    T* const at = spectra.data + row * 2 * spectra.pitch + l;
+    const T factor = by(row % spectra.rows, l);
+    at[0] = at[0] * factor;
+    at[spectra.pitch] = at[spectra.pitch] * factor;
+  }
+};
+
+/// x = the inverse of factor(kx, ky) times the transform of `source`, in three passes; the spectra are scratch.
+template <class B, class T, class Source, class Factor>
+void field_filter(const FieldFft<T>& field, index_t batch, const Source& source, const SpectrumRows<T>& spectra,
+                  const Factor& factor, T* x) {
+  const index_t m = field.columns;
+  // Forwards a mode stands for itself, backwards for its conjugate too.
+  FieldFft<T> forward = field;
+  forward.interior = T(1);
+  rows_forward<B>(forward, batch, source, spectra);
+  if (field.along_columns.convolves()) {
+    const SpectrumRows<const T> same{spectra.data, spectra.rows, spectra.pitch};
+    fft_lines<B>(field.along_columns, ComplexColumns<T, false>{{}, batch, m, field.rows(), same, spectra});
+    B::for_each(batch * field.rows() * m, ScaleModes<T, Factor>{spectra, m, factor});
+    fft_lines<B>(field.along_columns, ComplexColumns<T, true>{{}, batch, m, field.rows(), same, spectra});
+  } else {
+    fft_lines<B>(field.along_columns, FilteredColumns<T, Factor>{{}, batch, m, field.rows(), spectra, factor});
+  }
+  FieldFft<T> inverse = field;
+  inverse.interior = T(2);
+  rows_inverse<B>(inverse, batch, spectra, x);
+}
+
+template <class T, bool columns>
+SinePairs<T, columns> sine_pairs(const SineLine<T>& f, T scale, index_t fields, index_t count, index_t row, const T* x,
+                                 T* y) {
+  const index_t n = f.line.points;
+  return {{},  fields, divide_up(count, index_t{2}), divide_up(n, index_t{2}), n,  f.sine, scale, x, y, count,
+          count * (n - 1), row};
 }
 
 template <class B, class T>
 void field_sine(const FieldSine<T>& field, index_t batch, const T* x, T* y) {
   const index_t rows = field.rows(), columns = field.columns();
-  const index_t row_pairs = batch * divide_up(rows, 2), column_pairs = batch * divide_up(columns, 2);
-  auto memory = Tensor<T, B>::uninitialized(
-      Shape{larger(2 * row_pairs * field.along_rows.line.size, 2 * column_pairs * field.along_columns.line.size)});
-  auto sums = Tensor<T, B>::uninitialized(Shape{batch, rows, columns});
-  T* const z = memory.mutable_data();
-  for_each_item<B>(row_pairs, SinePairs<T>{field.along_rows, T(1), x, sums.mutable_data(), z, row_pairs, rows,
-                                           rows * columns, columns, 1});
-  for_each_item<B>(column_pairs, SinePairs<T>{field.along_columns, field.scale, sums.data(), y, z, column_pairs,
-                                              columns, rows * columns, 1, columns});
+  auto between = Tensor<T, B>::uninitialized(Shape{batch, rows, columns});
+  T* const sums = between.mutable_data();
+  fft_lines<B>(field.along_rows.line, sine_pairs<T, false>(field.along_rows, T(1), batch, rows, columns, x, sums));
+  fft_lines<B>(field.along_columns.line,
+               sine_pairs<T, true>(field.along_columns, field.scale, batch, columns, columns, sums, y));
 }
 
 template <class B, class T>
 void rows_fft(const RowsFft<T>& f, index_t rows, const T* x, T* y) {
-  auto memory = Tensor<T, B>::uninitialized(Shape{2 * rows * f.line.size});
-  for_each_item<B>(rows, FftRowKernel<T>{f, x, y, memory.mutable_data(), rows});
+  fft_lines<B>(f.line, SingleRows<T>{{}, 1, rows, f.out_columns(), f.form(), x, y});
 }
 
 template <class B, class T>
 void rows_sine(const SineLine<T>& f, T scale, index_t rows, const T* x, T* y) {
-  auto memory = Tensor<T, B>::uninitialized(Shape{2 * rows * f.line.size});
-  for_each_item<B>(
-      rows, SinePairs<T>{f, scale, x, y, memory.mutable_data(), rows, 1, f.line.points - 1, f.line.points - 1, 1});
-}
-
-template <class B, class T>
-void columns_fft(const FftLine<T>& line, bool inverse, index_t batch, index_t columns, const T* x, T* y) {
-  const index_t lines = batch * columns;
-  auto memory = Tensor<T, B>::uninitialized(Shape{2 * lines * line.size});
-  T* const z = memory.mutable_data();
-  if (inverse)
-    for_each_item<B>(lines, ComplexColumns<T, true>{line, columns, x, y, z, lines});
-  else
-    for_each_item<B>(lines, ComplexColumns<T, false>{line, columns, x, y, z, lines});
+  fft_lines<B>(f.line, sine_pairs<T, false>(f, scale, 1, rows, f.line.points - 1, x, y));
 }
 
 /// Takes apart scalars made of several real numbers: y[c, i] = component c of x[i].
