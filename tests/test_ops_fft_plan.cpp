@@ -182,6 +182,47 @@ TEMPLATE_TEST_CASE("SineTransform2 is its definition and its own inverse", "", f
 
 namespace {
 
+/// A factor that is not the same along both axes.
+struct Tilt {
+  KOLMO_HD auto operator()(index_t kx, index_t ky) const { return 1.0f / static_cast<float>(1 + kx * kx + 3 * ky); }
+};
+
+/// Filtered fields, and the same by a transform each way with the factor between them.
+template <class S, class B>
+std::pair<std::vector<S>, std::vector<S>> filtered(index_t n0, index_t n1, index_t columns) {
+  const RealFft2<float> plan(n0, n1, columns);
+  const auto x = random_tensor<S, B>({2, n0, n1}, 3);
+  auto spectrum = Tensor<S, B>::uninitialized({2, n0, 2, plan.columns()}), y = Tensor<S, B>::uninitialized(x.shape());
+  auto scratch = Tensor<S, B>::uninitialized({plan.scratch_size(2)});
+  plan.template filter<B>(2, x.data(), y.mutable_data(), Tilt{}, scratch.mutable_data());
+  plan.template forward<B>(2, x.data(), spectrum.mutable_data());
+  std::vector<S> modes = spectrum.to_vector();
+  for (std::size_t i = 0; i < modes.size(); ++i) {
+    const auto at = static_cast<index_t>(i), m = plan.columns();
+    modes[i] = modes[i] * Tilt{}(at / (2 * m) % n0, at % m);
+  }
+  spectrum = Tensor<S, B>::from(std::span<const S>(modes), spectrum.shape());
+  auto expected = Tensor<S, B>::uninitialized(x.shape());
+  plan.template inverse<B>(2, spectrum.data(), expected.mutable_data());
+  return {y.to_vector(), expected.to_vector()};
+}
+
+template <class S, class B>
+void check_filter() {
+  for (const auto& [n0, n1, columns] :
+       std::vector<std::tuple<index_t, index_t, index_t>>{{12, 16, 9}, {7, 30, 8}, {22, 10, 6}, {40, 7, 4}}) {
+    const auto [actual, expected] = filtered<S, B>(n0, n1, columns);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      if constexpr (std::is_same_v<S, float>) {
+        CHECK(std::abs(actual[i] - expected[i]) < 1e-4f);
+      } else {
+        CHECK(std::abs(actual[i].v - expected[i].v) < 1e-4f);
+        CHECK(std::abs(actual[i].d[0] - expected[i].d[0]) < 1e-4f);
+      }
+    }
+  }
+}
+
 template <class T, class B>
 std::vector<std::vector<T>> all_transforms(index_t n0, index_t n1, index_t columns) {
   const RealFft2<T> plan(n0, n1, columns);
@@ -196,6 +237,12 @@ std::vector<std::vector<T>> all_transforms(index_t n0, index_t n1, index_t colum
 }
 
 }  // namespace
+
+TEST_CASE("A filter is a transform, a factor for every mode, and a transform back") {
+  check_filter<float, Cpu>();
+  check_filter<float, FakeDevice>();
+  check_filter<Dual<float, 1>, FakeDevice>();
+}
 
 TEMPLATE_TEST_CASE("Transforms have the same bits for any number of threads and on a device", "", float, double) {
   const int before = threads::count();

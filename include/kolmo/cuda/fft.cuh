@@ -1,7 +1,7 @@
 #pragma once
 // Sets of lines (ops/fft_sets.hpp) transformed by a block each tile: a tile of some lines lies in shared memory, where
-// all stages of the transform run in place, and device memory is read once and written once. The butterflies, tables and
-// places are those of the host (backend/fft_line.hpp), and so are the sums, in their order.
+// all stages of the transform run in place, and device memory is read once and written once. The butterflies, tables
+// and places are those of the host (backend/fft_line.hpp), and so are the sums, in their order.
 //
 // Parts of a point lie in two planes [points][lines of the tile], lines fastest: threads of a warp work on the same
 // butterfly of neighbouring lines and read the same roots. Where lines are rows of memory, which are read along the
@@ -91,7 +91,7 @@ struct FftTeam {
   __device__ void butterfly(unsigned at, unsigned step, const T* roots) const {
     if constexpr (mirrored)
       FftMirrored<radix, T, T, turned, FftTileLine<T>>{line}.run(at, step, roots,
-                                                                  std::make_integer_sequence<int, radix>{});
+                                                                 std::make_integer_sequence<int, radix>{});
     else
       FftButterfly<radix, T, T, turned, FftTileLine<T>, FftTileLine<T>>{line, line}(at, step, at, step, roots);
   }
@@ -209,7 +209,8 @@ std::size_t fft_tile_bytes(const FftLine<T>& fft, const Set& set, unsigned dista
 }
 
 template <class T, class Set>
-KOLMO_KERNEL __launch_bounds__(fft_threads) fft_lines_kernel(const __grid_constant__ FftLinesArguments<T, Set> a) {
+KOLMO_KERNEL __launch_bounds__(fft_threads, sizeof(T) == 4 ? 4 : 2)
+    fft_lines_kernel(const __grid_constant__ FftLinesArguments<T, Set> a) {
   T* const memory = reinterpret_cast<T*>(dynamic_shared());
   const FftLine<T>& fft = a.fft;
   const Set& set = a.set;
@@ -226,7 +227,6 @@ KOLMO_KERNEL __launch_bounds__(fft_threads) fft_lines_kernel(const __grid_consta
     if (own < left) {
       const auto line = set.line(field, first + own);
       const FftTileLine<T> to{memory + own, distance, plane};
-#pragma unroll 4
       for (index_t i = rank; i < fft.points; i += size) {
         T re, im;
         line.load(i, re, im);
@@ -234,7 +234,6 @@ KOLMO_KERNEL __launch_bounds__(fft_threads) fft_lines_kernel(const __grid_consta
       }
     }
   } else {
-#pragma unroll 2
     for (unsigned l = 0; l < left; ++l) {
       const auto line = set.line(field, first + l);
       const FftTileLine<T> to{memory + l, distance, plane};
@@ -265,7 +264,6 @@ KOLMO_KERNEL __launch_bounds__(fft_threads) fft_lines_kernel(const __grid_consta
   if constexpr (Set::side_by_side_out) {
     if (own < left) {
       const auto line = set.line(field, first + own);
-#pragma unroll 4
       for (index_t k = rank; k < set.stored; k += size)
         store_fft_result<Set>(line, FftTileWaves<T>{team.line, position},
                               FftTileLine<T>{sums + own, distance, sums_plane}, k);
@@ -287,9 +285,7 @@ template <class T, class Set>
 KOLMO_LINKABLE bool Cuda::fft_lines(const detail::FftLine<T>& fft, const Set& set) {
   if (set.fields <= 0 || set.lines <= 0) return true;
   constexpr bool columns = Set::side_by_side_in && Set::side_by_side_out;
-  const auto distance = [](int log_width) {
-    return (1u << log_width) + (columns || log_width == 0 ? 0u : 1u);
-  };
+  const auto distance = [](int log_width) { return (1u << log_width) + (columns || log_width == 0 ? 0u : 1u); };
   const auto bytes = [&](int log_width) { return detail::fft_tile_bytes(fft, set, distance(log_width)); };
   const auto blocks = [&](int log_width) { return set.fields * divide_up(set.lines, index_t{1} << log_width); };
   // Tiles of columns are 32 bytes wide at least, as memory is read.
@@ -301,8 +297,8 @@ KOLMO_LINKABLE bool Cuda::fft_lines(const detail::FftLine<T>& fft, const Set& se
   if (bytes(log_width) > detail::fft_most_shared_bytes || blocks(log_width) > INT32_MAX) return false;
   const detail::FftTiling tiling{log_width, divide_up(set.lines, index_t{1} << log_width), distance(log_width)};
   const index_t wanted = divide_up(smaller(fft.size, index_t{1} << 16) << log_width, index_t{8});
-  const auto threads = static_cast<int>(
-      smaller<index_t>(detail::fft_threads, larger<index_t>(detail::warp_threads, divide_up(wanted, index_t{32}) * 32)));
+  const auto threads = static_cast<int>(smaller<index_t>(
+      detail::fft_threads, larger<index_t>(detail::warp_threads, divide_up(wanted, index_t{32}) * 32)));
   detail::launch<Set>("fft_lines", detail::fft_lines_kernel<T, Set>,
                       detail::LaunchShape{blocks(log_width), threads, bytes(log_width)},
                       detail::FftLinesArguments<T, Set>{fft, set, tiling});

@@ -21,6 +21,9 @@ namespace kolmo {
 
 namespace detail {
 
+template <class T>
+struct FftLine;
+
 /// What to do about an error code, as the end of a message.
 inline const char* cuda_advice(cudaError_t code) {
   switch (code) {
@@ -227,6 +230,8 @@ struct Cuda {
   static void gemm(const GemmCall<T>& call);
   template <Real T>
   static void nearest(const NearestCall<T>& call);
+  template <class T, class Set>
+  static bool fft_lines(const detail::FftLine<T>& fft, const Set& set);
 
  private:
   // A handle that means the same whatever --default-stream a file is compiled with.

@@ -184,6 +184,18 @@ struct ScaleModes {
   }
 };
 
+/// Points of a source. An item is a point.
+template <class T, class Source>
+struct WriteRows {
+  Source source;
+  index_t rows, points;
+  T* y;
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t row = item / points;
+    y[item] = source.row(row / rows, row % rows).at(item % points);
+  }
+};
+
 /// x = the inverse of factor(kx, ky) times the transform of `source`, in three passes; the spectra are scratch.
 template <class B, class T, class Source, class Factor>
 void field_filter(const FieldFft<T>& field, index_t batch, const Source& source, const SpectrumRows<T>& spectra,

@@ -49,6 +49,46 @@ class RealFft2 {
     synthesise<B>(batch, y, x, T(2), scale);
   }
 
+  /// Numbers of scratch memory that `filter` takes.
+  index_t scratch_size(index_t batch) const { return batch * rows() * 2 * scratch_pitch(); }
+
+  /// y = the inverse transform, without its factor, of factor(kx, ky) times the transform of x: x and y may be the same
+  /// memory. Row kx = 0 ... n0 - 1 of the factor belongs to the wave number kx or kx - n0; Factor is a functor with
+  /// KOLMO_HD T operator()(index_t kx, index_t ky) const.
+  template <class B, class S, class Factor>
+  void filter(index_t batch, const S* x, S* y, const Factor& factor, S* scratch) const {
+    if constexpr (std::is_same_v<S, T>) {
+      filter_from<B>(batch, detail::FieldRows<T>{x, rows(), points()}, y, factor, scratch);
+    } else {
+      static_assert(sizeof(S) % sizeof(T) == 0, "the scalar must consist of the plan's real numbers");
+      T* const spectra = reinterpret_cast<T*>(scratch);
+      const index_t size = rows() * points();
+      detail::by_components<B, T>(batch, size, size, x, y, [&](index_t count, const T* from, T* to) {
+        filter<B>(count, from, to, factor, spectra);
+      });
+    }
+  }
+
+  /// The same of fields whose points are given by source.row(field, i).at(j). On the host they are written down first.
+  template <class B, class Source, class Factor>
+  void filter_from(index_t batch, const Source& source, T* y, const Factor& factor, T* scratch) const {
+    const auto field = field_on<B>(T(1), T(1));
+    if constexpr (detail::HostMemory<B>) {
+      if constexpr (std::is_same_v<Source, detail::FieldRows<T>>) {
+        detail::host_field_forward(field, batch, source.data, scratch);
+      } else {
+        B::for_each(batch * rows() * points(), detail::WriteRows<T, Source>{source, rows(), points(), y});
+        detail::host_field_forward(field, batch, static_cast<const T*>(y), scratch);
+      }
+      B::for_each(batch * rows() * columns_,
+                  detail::ScaleModes<T, Factor>{{scratch, rows(), columns_}, columns_, factor});
+      inverse<B>(batch, static_cast<const T*>(scratch), y);
+    } else {
+      detail::field_filter<B>(field, batch, source, detail::SpectrumRows<T>{scratch, rows(), scratch_pitch()}, factor,
+                              y);
+    }
+  }
+
   /// gx with <gy, forward(x)> = <gx, x>.
   template <class B, class S>
   void forward_adjoint(index_t batch, const S* gy, S* gx) const {
@@ -62,6 +102,12 @@ class RealFft2 {
   }
 
  private:
+  /// Rows of scratch begin at multiples of 64 bytes, as tiles of columns are read.
+  index_t scratch_pitch() const {
+    constexpr index_t line = 64 / static_cast<index_t>(sizeof(T));
+    return divide_up(columns_, line) * line;
+  }
+
   template <class B, class S>
   void analyse(index_t batch, const S* x, S* y, T interior, T scale) const {
     const auto field = field_on<B>(interior, scale);
