@@ -219,11 +219,10 @@ void field_filter(const FieldFft<T>& field, index_t batch, const Source& source,
 }
 
 template <class T, bool columns>
-SinePairs<T, columns> sine_pairs(const SineLine<T>& f, T scale, index_t fields, index_t count, index_t row, const T* x,
-                                 T* y) {
-  const index_t n = f.line.points;
-  return {{},  fields, divide_up(count, index_t{2}), divide_up(n, index_t{2}), n,  f.sine, scale, x, y, count,
-          count * (n - 1), row};
+SinePairs<T, columns> sine_pairs(const SineLine<T>& f, T scale, index_t fields, index_t count, bool paired, index_t row,
+                                 const T* x, T* y) {
+  const index_t n = f.line.points, lines = paired ? divide_up(count, index_t{2}) : count;
+  return {{}, fields, lines, divide_up(n, index_t{2}), n, f.sine, scale, x, y, count, paired, count * (n - 1), row};
 }
 
 template <class B, class T>
@@ -231,9 +230,9 @@ void field_sine(const FieldSine<T>& field, index_t batch, const T* x, T* y) {
   const index_t rows = field.rows(), columns = field.columns();
   auto between = Tensor<T, B>::uninitialized(Shape{batch, rows, columns});
   T* const sums = between.mutable_data();
-  fft_lines<B>(field.along_rows.line, sine_pairs<T, false>(field.along_rows, T(1), batch, rows, columns, x, sums));
+  fft_lines<B>(field.along_rows.line, sine_pairs<T, false>(field.along_rows, T(1), batch, rows, true, columns, x, sums));
   fft_lines<B>(field.along_columns.line,
-               sine_pairs<T, true>(field.along_columns, field.scale, batch, columns, columns, sums, y));
+               sine_pairs<T, true>(field.along_columns, field.scale, batch, columns, true, columns, sums, y));
 }
 
 template <class B, class T>
@@ -243,7 +242,7 @@ void rows_fft(const RowsFft<T>& f, index_t rows, const T* x, T* y) {
 
 template <class B, class T>
 void rows_sine(const SineLine<T>& f, T scale, index_t rows, const T* x, T* y) {
-  fft_lines<B>(f.line, sine_pairs<T, false>(f, scale, 1, rows, f.line.points - 1, x, y));
+  fft_lines<B>(f.line, sine_pairs<T, false>(f, scale, 1, rows, false, f.line.points - 1, x, y));
 }
 
 /// Takes apart scalars made of several real numbers: y[c, i] = component c of x[i].

@@ -47,9 +47,10 @@ struct LinePair {
   index_t first, second;
   bool lonely;
   KOLMO_HD LinePair(index_t p, index_t count)
-      : first(p),
-        second(smaller(p + divide_up(count, index_t{2}), count - 1)),
-        lonely(p + divide_up(count, index_t{2}) >= count) {}
+      : first(p), second(p + divide_up(count, index_t{2})), lonely(second >= count) {
+    if (lonely) second = count - 1;
+  }
+  KOLMO_HD LinePair(index_t f, index_t s, bool l) : first(f), second(s), lonely(l) {}
 };
 
 /// Real rows to their half spectra. Source::row(field, i).at(j) gives the points, whatever they are made from.
@@ -249,7 +250,8 @@ struct SingleRows : FftSet {
   }
 };
 
-/// Sine sums of two lines at a time; `count` lines of n - 1 points, in rows or columns of each field.
+/// Sine sums of `count` lines of n - 1 points, in rows or columns of each field: of two lines at a time, or of every
+/// line by itself, so that its bits do not depend on the others.
 template <class T, bool columns>
 struct SinePairs : FftSet {
   static constexpr bool side_by_side_in = columns, side_by_side_out = columns, accumulates = true;
@@ -259,7 +261,8 @@ struct SinePairs : FftSet {
   T scale;
   const T* x;
   T* y;
-  index_t count;            // lines of a field
+  index_t count;  // lines of a field
+  bool paired;
   index_t field_step, row;  // distances of fields and of rows
 
   struct Line {
@@ -302,7 +305,7 @@ struct SinePairs : FftSet {
     }
   };
   KOLMO_HD Line line(index_t field, index_t p) const {
-    const LinePair pair(p, count);
+    const LinePair pair = paired ? LinePair(p, count) : LinePair{p, p, true};
     const index_t line_step = columns ? 1 : row, at = field * field_step;
     const index_t first = at + pair.first * line_step, second = at + pair.second * line_step;
     return {points, columns ? row : 1, sine, scale, x + first, x + second, y + first, y + second, pair.lonely};
