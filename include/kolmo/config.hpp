@@ -53,8 +53,8 @@ Use -O3 -march=native -fno-math-errno -fno-trapping-math instead, or define KOLM
 #endif
 
 // The next loop, of a few constant iterations over registers, is unrolled on every optimisation level.
-#if defined(__CUDACC__)
-#define KOLMO_UNROLLED
+#if defined(__NVCC__)
+#define KOLMO_UNROLLED _Pragma("unroll")
 #elif defined(__clang__)
 #define KOLMO_UNROLLED _Pragma("clang loop unroll(full)")
 #else
@@ -62,8 +62,8 @@ Use -O3 -march=native -fno-math-errno -fno-trapping-math instead, or define KOLM
 #endif
 
 // The next loop stays one loop: its body already fills the registers.
-#if defined(__CUDACC__)
-#define KOLMO_ROLLED
+#if defined(__NVCC__)
+#define KOLMO_ROLLED _Pragma("unroll 1")
 #elif defined(__clang__)
 #define KOLMO_ROLLED _Pragma("clang loop unroll(disable)")
 #else

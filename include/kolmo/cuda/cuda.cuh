@@ -7,6 +7,7 @@
 
 #include <kolmo/cuda/fft.cuh>
 #include <kolmo/cuda/gemm.cuh>
+#include <kolmo/cuda/elementwise.cuh>
 #include <kolmo/cuda/loops.cuh>
 #include <kolmo/cuda/nearest.cuh>
 #include <kolmo/cuda/team.cuh>

@@ -218,6 +218,9 @@ struct Cuda {
 
   template <class F>
   static void for_each(index_t n, const F& f);
+  /// See core/apply.hpp.
+  template <class Kernel>
+  static void elementwise(const Kernel& kernel);
   /// See backend/team.hpp.
   template <class F>
   static void for_each_team(index_t n, const F& f);
