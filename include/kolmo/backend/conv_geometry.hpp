@@ -17,6 +17,22 @@ enum class Padding { zeros, circular, reflect, replicate };
 
 namespace detail {
 
+/// The point of a field behind a position at most as far beyond its border as the padding can continue; -1 for a zero.
+template <class I>
+KOLMO_HD I continued_point(I position, I points, Padding padding) {
+  if (position >= 0 && position < points) return position;
+  switch (padding) {
+    case Padding::circular:
+      return position < 0 ? position + points : position - points;
+    case Padding::reflect:
+      return position < 0 ? -position : 2 * (points - 1) - position;
+    case Padding::replicate:
+      return position < 0 ? 0 : points - 1;
+    default:
+      return -1;
+  }
+}
+
 /// One axis of a convolution. Positions of the continued field run from -pad to in + behind - 1.
 struct ConvAxis {
   index_t in = 1, out = 1, kernel = 1, stride = 1, pad = 0, behind = 0, dilation = 1;
@@ -28,17 +44,7 @@ struct ConvAxis {
 
   /// The point of the field behind a position; -1 for a zero.
   KOLMO_HD index_t source(index_t position, Padding padding) const {
-    if (position >= 0 && position < in) return position;
-    switch (padding) {
-      case Padding::circular:
-        return position < 0 ? position + in : position - in;
-      case Padding::reflect:
-        return position < 0 ? -position : 2 * (in - 1) - position;
-      case Padding::replicate:
-        return position < 0 ? 0 : in - 1;
-      default:
-        return -1;
-    }
+    return continued_point(position, in, padding);
   }
   /// The point of the field that entry `tap` of the kernel meets for a point of the result.
   KOLMO_HD index_t source(index_t point, index_t tap, Padding padding) const {

@@ -5,6 +5,7 @@
 // First, since it explains itself to other compilers.
 #include <kolmo/cuda/launch.cuh>
 
+#include <kolmo/cuda/conv.cuh>
 #include <kolmo/cuda/fft.cuh>
 #include <kolmo/cuda/gemm.cuh>
 #include <kolmo/cuda/elementwise.cuh>

@@ -13,6 +13,7 @@
 #include <cuda_runtime_api.h>
 
 #include <kolmo/backend/concept.hpp>
+#include <kolmo/backend/conv_geometry.hpp>
 #include <kolmo/backend/nearest_call.hpp>
 #include <kolmo/cuda/matrix_math.hpp>
 #include <kolmo/error.hpp>
@@ -108,6 +109,10 @@ inline cudaError_t order_cuda_streams(cudaStream_t before, cudaStream_t after) {
   static_cast<void>(cudaEventDestroy(event));
   return code;
 }
+
+/// Scalars whose convolutions have kernels of their own; others are gathered and multiplied.
+template <class T>
+concept CudaConvScalar = std::same_as<T, float> || std::same_as<T, BFloat16>;
 
 }  // namespace detail
 
@@ -235,6 +240,18 @@ struct Cuda {
   static void nearest(const NearestCall<T>& call);
   template <class T, class Set>
   static bool fft_lines(const detail::FftLine<T>& fft, const Set& set);
+
+  // The sums of a convolution (ops/conv_kernels.hpp) over contiguous arrays: y = f(z), z the sum plus bias; bias and z may
+  // be null. Each returns whether it computed the case at hand. See cuda/conv.cuh.
+  template <class T, class F>
+    requires detail::CudaConvScalar<T>
+  static bool conv_forward(const detail::ConvGeometry& g, const T* x, const T* w, const T* bias, const F& f, T* z, T* y);
+  template <class T>
+    requires detail::CudaConvScalar<T>
+  static bool conv_backward_data(const detail::ConvGeometry& g, const T* gradient, const T* w, T* x);
+  template <class T>
+    requires detail::CudaConvScalar<T>
+  static bool conv_backward_filter(const detail::ConvGeometry& g, const T* x, const T* gradient, T* w);
 
  private:
   // A handle that means the same whatever --default-stream a file is compiled with.

@@ -173,6 +173,18 @@ ConvValue<V> conv_value(const ConvGeometry& g, const F& f, const V& x, const V& 
       return result;
     }
   }
+  if constexpr (BackendConvolved<V>) {
+    using T = typename V::Scalar;
+    if (g.batch > 0) {
+      ConvValue<V> result{V::uninitialized(conv_out_shape(g)), V()};
+      if (keep && !is_identity<F>) result.z = V::uninitialized(conv_out_shape(g));
+      const V field = x.contiguous(), kernel = w.contiguous(), shift = bias.has_value() ? bias.contiguous() : bias;
+      if (V::Backend::conv_forward(g, field.data(), kernel.data(), shift.has_value() ? shift.data() : static_cast<const T*>(nullptr), f,
+                                   result.z.has_value() ? result.z.mutable_data() : static_cast<T*>(nullptr),
+                                   result.y.mutable_data()))
+        return result;
+    }
+  }
   ConvValue<V> result{ConvForward{g}(x, w), V()};
   if (bias.has_value()) apply_in_place(fn::Add{}, result.y, bias);
   if constexpr (!is_identity<F>) {

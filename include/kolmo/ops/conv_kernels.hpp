@@ -1,7 +1,8 @@
 #pragma once
 // The three sums of a convolution on plain tensors of any backend: patches of the field are gathered into the rows of
 // a matrix, in parts of bounded memory, and multiplied by the kernel. On the host the scalars of HostConvScalar go to
-// backend/host_conv.hpp instead.
+// backend/host_conv.hpp instead, and on a backend with statics conv_forward, conv_backward_data and
+// conv_backward_filter to these where they take the case.
 
 #include <kolmo/backend/conv_geometry.hpp>
 #include <kolmo/backend/eigen.hpp>
@@ -134,6 +135,11 @@ GemmCall<T> conv_product(index_t m, index_t n, index_t k, const T* a, const T* b
 template <class V>
 concept HostConvolved = HostMemory<typename V::Backend> && HostConvScalar<typename V::Scalar>;
 
+/// Tensors whose backend has convolutions of its own.
+template <class V>
+concept BackendConvolved =
+    requires(const ConvGeometry& g, const typename V::Scalar* x, typename V::Scalar* y) { V::Backend::conv_backward_data(g, x, x, y); };
+
 /// y = f(z), z the sum with its bias. z is empty unless it was asked for and f is not the identity.
 template <PlainTensor V>
 struct ConvValue {
@@ -164,6 +170,12 @@ struct ConvForward {
       host_conv_forward<T>(g, field.data(), kernel.data(), target);
       return y;
     }
+    if constexpr (BackendConvolved<V>) {
+      const V field = x.contiguous(), kernel = w.contiguous();
+      if (B::conv_forward(g, field.data(), kernel.data(), static_cast<const T*>(nullptr), fn::Identity{},
+                          static_cast<T*>(nullptr), y.mutable_data()))
+        return y;
+    }
     const V field = x.contiguous(), matrix = ConvMatrix{g}(w);
     const index_t width = g.taps() * g.channels_in, pixels = g.batch * g.pixels_out();
     const index_t part = smaller(pixels, larger<index_t>(1, conv_part / width));
@@ -191,6 +203,10 @@ struct ConvBackwardData {
       const V source = gradient.contiguous(), kernel = w.contiguous();
       host_conv_backward_data<T>(g, source.data(), kernel.data(), x.mutable_data());
       return x;
+    }
+    if constexpr (BackendConvolved<V>) {
+      const V source = gradient.contiguous(), kernel = w.contiguous();
+      if (B::conv_backward_data(g, source.data(), kernel.data(), x.mutable_data())) return x;
     }
     const V source = gradient.contiguous(), matrix = ConvMatrix{g}(w);
     const index_t width = g.taps() * g.channels_in, image = g.pixels_out();
@@ -224,6 +240,10 @@ struct ConvBackwardFilter {
       V w = V::uninitialized(conv_kernel_shape(g));
       host_conv_backward_filter<T>(g, field.data(), source.data(), w.mutable_data());
       return w;
+    }
+    if constexpr (BackendConvolved<V>) {
+      V w = V::uninitialized(conv_kernel_shape(g));
+      if (B::conv_backward_filter(g, field.data(), source.data(), w.mutable_data())) return w;
     }
     V matrix = V::uninitialized(Shape{width, g.channels_out});
     const index_t part = smaller(pixels, larger<index_t>(1, conv_part / width));
