@@ -11,6 +11,7 @@
 //
 // and the modulation of an image receives the sum of du over its pixels: in fixed blocks of pixels, then over blocks.
 
+#include <kolmo/nn/channel_norm_team.hpp>
 #include <kolmo/nn/layer_norm.hpp>
 #include <kolmo/ops/views.hpp>
 
@@ -172,8 +173,17 @@ struct SumBlocksKernel {
 template <class B, class T, class F>
 void channel_norm_into(const F& f, const ChannelNormGrid& grid, const T* x, const T* modulation, bool shared,
                        double epsilon, T* y, ComputeOf<T>* statistics) {
-  for_each_item<B>(grid.items(), ChannelNormKernel<T, F>{f, grid, x, modulation, shared ? 0 : grid.channels, y,
-                                                         statistics, static_cast<ComputeOf<T>>(epsilon)});
+  const index_t stride = shared ? 0 : grid.channels;
+  if constexpr (HasTeams<B>) {
+    const ChannelNormRows<T> rows{grid.pixels, grid.channels, x, modulation, stride};
+    with_norm_team<T>(grid.channels, in_packs<T>(grid.channels, x, modulation, y), [&](auto team) {
+      for_each_team<B>(grid.images * grid.pixels, ChannelNormTeam<decltype(team), T, F>{
+                                                      f, rows, y, statistics, static_cast<ComputeOf<T>>(epsilon)});
+    });
+  } else {
+    for_each_item<B>(grid.items(), ChannelNormKernel<T, F>{f, grid, x, modulation, stride, y, statistics,
+                                                           static_cast<ComputeOf<T>>(epsilon)});
+  }
 }
 
 /// Gradients of the same: of x, plus `residual` unless it is null, and of the modulation unless that is null; `targets`
@@ -183,15 +193,31 @@ void channel_norm_pull_into(const F& f, const ChannelNormGrid& grid, const T* x,
                             const ComputeOf<T>* statistics, const T* gradient, const T* residual, T* gradient_x,
                             T* gradient_modulation) {
   using B = typename V::Backend;
+  const index_t stride = shared ? 0 : grid.channels, targets = shared ? 1 : grid.images;
   ComputeTensor<V> partial;
-  if (gradient_modulation) partial = ComputeTensor<V>::uninitialized(Shape{grid.items(), grid.channels});
-  for_each_item<B>(grid.items(), ChannelNormPullKernel<T, F>{f, grid, x, modulation, shared ? 0 : grid.channels,
-                                                             statistics, gradient, residual, gradient_x,
-                                                             gradient_modulation ? partial.mutable_data() : nullptr});
-  if (!gradient_modulation) return;
-  const index_t targets = shared ? 1 : grid.images;
-  for_each_item<B>(targets, SumBlocksKernel<T>{partial.mutable_data(), gradient_modulation,
-                                               targets == 0 ? 0 : grid.items() / targets, grid.channels});
+  if constexpr (HasTeams<B>) {
+    const index_t per_item = norm_team_rows(grid.images * grid.pixels, grid.pixels, grid.channels, sizeof(T));
+    const index_t per_image = divide_up(grid.pixels, per_item), items = grid.images * per_image;
+    if (gradient_modulation) partial = ComputeTensor<V>::uninitialized(Shape{items, grid.channels});
+    ComputeOf<T>* const sums = gradient_modulation ? partial.mutable_data() : nullptr;
+    const ChannelNormRows<T> rows{grid.pixels, grid.channels, x, modulation, stride};
+    with_norm_team<T>(grid.channels, in_packs<T>(grid.channels, x, modulation, gradient, residual, gradient_x),
+                      [&](auto team) {
+                        for_each_team<B>(items, ChannelNormPullTeam<decltype(team), T, F>{
+                                                    f, rows, per_item, per_image, statistics, gradient, residual,
+                                                    gradient_x, sums});
+                      });
+    if (gradient_modulation)
+      sum_norm_blocks<B, T>(targets, targets == 0 ? 0 : items / targets, grid.channels, sums, gradient_modulation);
+  } else {
+    if (gradient_modulation) partial = ComputeTensor<V>::uninitialized(Shape{grid.items(), grid.channels});
+    for_each_item<B>(grid.items(), ChannelNormPullKernel<T, F>{f, grid, x, modulation, stride, statistics, gradient,
+                                                               residual, gradient_x,
+                                                               gradient_modulation ? partial.mutable_data() : nullptr});
+    if (gradient_modulation)
+      for_each_item<B>(targets, SumBlocksKernel<T>{partial.mutable_data(), gradient_modulation,
+                                                   targets == 0 ? 0 : grid.items() / targets, grid.channels});
+  }
 }
 
 inline ChannelNormGrid channel_norm_grid(const Shape& x) {

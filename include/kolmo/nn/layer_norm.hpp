@@ -11,6 +11,7 @@
 
 #include <kolmo/ad/items.hpp>
 #include <kolmo/nn/activation.hpp>
+#include <kolmo/nn/layer_norm_team.hpp>
 #include <kolmo/ops/cast.hpp>
 #include <kolmo/ops/reduce.hpp>
 
@@ -161,19 +162,39 @@ struct LayerNormPullBack {
 
   auto operator()(const V& gradient, const Wanted<3>& wanted) const {
     using T = typename V::Scalar;
+    using B = typename V::Backend;
     const index_t columns = x.shape()[-1], rows = x.size() / columns;
-    const index_t rows_per_item = norm_rows_per_item(columns), items = divide_up(rows, rows_per_item);
     const V g = gradient.contiguous();
-    V gradient_x = V::uninitialized(x.shape());
-    auto partial = ComputeTensor<V>::uninitialized(Shape{items, 2, columns});
-    for_each_item<typename V::Backend>(
-        items,
-        LayerNormPullKernel<T, F>{f, x.data(), gamma.data(), beta.data(), statistics.data(), g.data(),
-                                  gradient_x.mutable_data(), partial.mutable_data(), rows, columns, rows_per_item});
-    V gradient_gamma, gradient_beta;
-    if (wanted[1] || wanted[2]) {
-      const V sums = CastTo<T>{}(items == 1 ? partial.reshaped(Shape{2, columns})
-                                            : SumOver{AxisSet({0}, 3, "layer_norm"), false}(partial));
+    V gradient_x = V::uninitialized(x.shape()), gradient_gamma, gradient_beta;
+    const bool sums_wanted = wanted[1] || wanted[2];
+    V sums;
+    if constexpr (HasTeams<B>) {
+      const index_t per_item = norm_team_rows(rows, rows, columns, sizeof(T)), items = divide_up(rows, per_item);
+      ComputeTensor<V> partial;
+      if (sums_wanted) partial = ComputeTensor<V>::uninitialized(Shape{items, 2, columns});
+      ComputeOf<T>* const blocks = sums_wanted ? partial.mutable_data() : nullptr;
+      T* const target = gradient_x.mutable_data();
+      with_norm_team<T>(columns, in_packs<T>(columns, x.data(), gamma.data(), beta.data(), g.data(), target),
+                        [&](auto team) {
+                          for_each_team<B>(items, LayerNormPullTeam<decltype(team), T, F>{
+                                                      f, x.data(), gamma.data(), beta.data(), statistics.data(),
+                                                      g.data(), target, blocks, rows, columns, per_item});
+                        });
+      if (sums_wanted) {
+        sums = V::uninitialized(Shape{2, columns});
+        sum_norm_blocks<B, T>(1, items, 2 * columns, blocks, sums.mutable_data());
+      }
+    } else {
+      const index_t rows_per_item = norm_rows_per_item(columns), items = divide_up(rows, rows_per_item);
+      auto partial = ComputeTensor<V>::uninitialized(Shape{items, 2, columns});
+      for_each_item<B>(items, LayerNormPullKernel<T, F>{f, x.data(), gamma.data(), beta.data(), statistics.data(),
+                                                        g.data(), gradient_x.mutable_data(), partial.mutable_data(),
+                                                        rows, columns, rows_per_item});
+      if (sums_wanted)
+        sums = CastTo<T>{}(items == 1 ? partial.reshaped(Shape{2, columns})
+                                      : SumOver{AxisSet({0}, 3, "layer_norm"), false}(partial));
+    }
+    if (sums_wanted) {
       gradient_gamma = sums.view(Shape{columns}, row_major_strides(Shape{columns}), 0);
       gradient_beta = sums.view(Shape{columns}, row_major_strides(Shape{columns}), columns);
     }
@@ -207,15 +228,27 @@ auto layer_norm(const X& x, const G& gamma, const S& beta, double epsilon = 1e-5
   using V = ValueOf<X>;
   if constexpr (PlainTensor<V> && PlainTensor<ValueOf<G>> && PlainTensor<ValueOf<S>>) {
     const V input = value(x).contiguous(), scale = value(gamma).contiguous(), shift = value(beta).contiguous();
+    using B = typename V::Backend;
     const index_t columns = row[0], rows = input.size() / columns;
-    const index_t rows_per_item = kolmo::detail::norm_rows_per_item(columns);
     V y = V::uninitialized(x.shape());
     auto statistics = kolmo::ComputeTensor<V>::uninitialized(Shape{rows, 2});
-    kolmo::detail::for_each_item<typename V::Backend>(
-        divide_up(rows, rows_per_item),
-        kolmo::detail::LayerNormKernel<T, F>{f, input.data(), scale.data(), shift.data(), y.mutable_data(),
-                                             statistics.mutable_data(), rows, columns, rows_per_item,
-                                             static_cast<ComputeOf<T>>(epsilon)});
+    const auto small = static_cast<ComputeOf<T>>(epsilon);
+    if constexpr (kolmo::detail::HasTeams<B>) {
+      T* const target = y.mutable_data();
+      ComputeOf<T>* const kept = statistics.mutable_data();
+      kolmo::detail::with_norm_team<T>(
+          columns, kolmo::detail::in_packs<T>(columns, input.data(), scale.data(), shift.data(), target),
+          [&](auto team) {
+            for_each_team<B>(rows, kolmo::detail::LayerNormTeam<decltype(team), T, F>{
+                                       f, input.data(), scale.data(), shift.data(), target, kept, columns, small});
+          });
+    } else {
+      const index_t rows_per_item = kolmo::detail::norm_rows_per_item(columns);
+      kolmo::detail::for_each_item<B>(
+          divide_up(rows, rows_per_item),
+          kolmo::detail::LayerNormKernel<T, F>{f, input.data(), scale.data(), shift.data(), y.mutable_data(),
+                                               statistics.mutable_data(), rows, columns, rows_per_item, small});
+    }
     return record(y, kolmo::detail::LayerNormPullBack<F, V>{f, input, scale, shift, statistics}, x, gamma, beta);
   } else {
     // Jets, and variables over jets, take the form made of operations that know their tangents.

@@ -12,21 +12,22 @@
 
 #include <kolmo/backend/team.hpp>
 #include <kolmo/core/dual.hpp>
+#include <kolmo/core/reduce.hpp>
+#include <kolmo/core/short_division.hpp>
 
 namespace kolmo::detail {
 
 /// A backend on which an item of for_each_team is the work of many threads.
 template <class B>
-concept HasTeams = requires(index_t n, const ProbeEach& f) { B::for_each_team(n, f); };
+concept HasTeams = requires(index_t n, const ProbeEach& f) {
+  B::for_each_team(n, f);
+};
 
 /// Neighbouring numbers that are read and written at once.
 template <class T, int width>
 struct alignas(sizeof(T) * static_cast<std::size_t>(width)) Pack {
   T v[width];
 };
-
-/// Packs that a member keeps.
-inline constexpr int held_packs = 4;
 
 template <class T>
 inline constexpr int norm_pack_width = sizeof(T) <= 16 ? static_cast<int>(16 / sizeof(T)) : 1;
@@ -35,20 +36,15 @@ inline constexpr int norm_pack_width = sizeof(T) <= 16 ? static_cast<int>(16 / s
 template <class T, class... Pointers>
 bool in_packs(index_t n, const Pointers*... pointers) {
   constexpr int width = norm_pack_width<T>;
-  return n % width == 0 && n / width <= 32 * held_packs &&
+  return width > 1 && n % width == 0 && n / width <= 32 * 4 &&
          ((reinterpret_cast<std::uintptr_t>(pointers) % 16 == 0) && ...);
 }
 
-/// How many members share a row: the kernel is made for 4, 8, 16 and 32 of them.
-inline int norm_team_threads(index_t packs) {
-  int threads = 4;
-  while (threads < 32 && threads * held_packs < packs) threads *= 2;
-  return threads;
-}
-
-template <int threads, int width>
+/// Members that share a row, packs of it that each keeps, numbers in a pack.
+template <int threads, int packs, int width>
 struct NormTeamShape {
   static constexpr int team_threads = threads;
+  static constexpr int held_packs = packs;
   static constexpr int pack_width = width;
 };
 
@@ -56,14 +52,33 @@ struct NormTeamShape {
 template <class T, class Run>
 void with_norm_team(index_t n, bool packed, const Run& run) {
   constexpr int width = norm_pack_width<T>;
-  if (!packed) return run(NormTeamShape<32, 1>{});
-  switch (norm_team_threads(n / width)) {
-    case 4: return run(NormTeamShape<4, width>{});
-    case 8: return run(NormTeamShape<8, width>{});
-    case 16: return run(NormTeamShape<16, width>{});
-    default: return run(NormTeamShape<32, width>{});
-  }
+  const index_t packs = n / width;
+  if (!packed) return run(NormTeamShape<32, 1, 1>{});
+  if (packs <= 12) return run(NormTeamShape<4, 3, width>{});
+  if (packs <= 16) return run(NormTeamShape<4, 4, width>{});
+  if (packs <= 24) return run(NormTeamShape<8, 3, width>{});
+  if (packs <= 32) return run(NormTeamShape<8, 4, width>{});
+  if (packs <= 48) return run(NormTeamShape<16, 3, width>{});
+  if (packs <= 64) return run(NormTeamShape<16, 4, width>{});
+  if (packs <= 96) return run(NormTeamShape<32, 3, width>{});
+  return run(NormTeamShape<32, 4, width>{});
 }
+
+/// A member's packs of a row; zeros beyond its end. The loads come one after the other, before any use.
+template <class Shape, class T>
+struct HeldRow {
+  static constexpr int held = Shape::held_packs, width = Shape::pack_width, threads = Shape::team_threads;
+  using Numbers = Pack<T, width>;
+
+  Numbers pack[held] = {};
+
+  KOLMO_HD HeldRow(const T* row, int rank, int packs) {
+    const Numbers* const from = reinterpret_cast<const Numbers*>(row);
+    KOLMO_UNROLLED
+    for (int k = 0; k < held; ++k)
+      if (rank + k * threads < packs) pack[k] = from[rank + k * threads];
+  }
+};
 
 /// Consecutive rows of one image that a team takes on the way back: fewer teams mean fewer partial sums, more keep the
 /// device busy. From the shape alone.
@@ -74,23 +89,24 @@ inline index_t norm_team_rows(index_t rows, index_t rows_of_image, index_t n, in
   return larger<index_t>(1, smaller(count, rows_of_image));
 }
 
-/// The columns of a member in turn: step(index of a register, first column of a pack). With registers every loop is
-/// unrolled; `begin` and `end` count packs.
-template <int threads, int width>
-struct NormColumns {
-  static constexpr int held = held_packs;
-  int rank;
-  index_t packs;
-
-  /// step(k, column) for each of the member's packs; k is a constant after unrolling.
-  template <class Step>
-  KOLMO_HD void each(const Step& step) const {
-    KOLMO_UNROLLED
-    for (int k = 0; k < held; ++k) {
-      const index_t p = rank + k * threads;
-      if (p < packs) step(k, p * width);
-    }
+/// Sums of blocks [targets, blocks, columns] over the blocks, as the load and store of a reduction whose rows are
+/// targets and columns.
+template <class T>
+struct LoadBlockSums {
+  static constexpr bool rows_contiguous = true;
+  const ComputeOf<T>* partial;
+  index_t blocks, columns;
+  KOLMO_HD ComputeOf<T> operator()(index_t row, index_t block) const {
+    const index_t target = short_quotient(row, columns);
+    return partial[(target * blocks + block) * columns + (row - target * columns)];
   }
 };
+
+/// Gradients [targets, columns] from those of blocks of rows, each target's in a tree that the shape alone decides.
+template <class B, class T>
+void sum_norm_blocks(index_t targets, index_t blocks, index_t columns, const ComputeOf<T>* partial, T* sums) {
+  B::reduce(targets * columns, blocks, LoadBlockSums<T>{partial, blocks, columns}, SumCombine{}, ComputeOf<T>(0),
+            StoreRow<T>{sums});
+}
 
 }  // namespace kolmo::detail
