@@ -147,12 +147,15 @@ class LtProducts {
     std::optional<CudaBuffer<unsigned char>> workspace;
     if (plan.workspace_bytes > 0) workspace.emplace(static_cast<index_t>(plan.workspace_bytes));
     const cublasStatus_t status =
-        cublasLtMatmul(handle_.get(), &plan.operation, &call.alpha, call.b, &plan.left, call.a, &plan.right, &call.beta,
+        cublasLtMatmul(handle(), &plan.operation, &call.alpha, call.b, &plan.left, call.a, &plan.right, &call.beta,
                        call.c, &plan.result, call.c, &plan.result, &plan.algorithm,
                        workspace ? workspace->data() : nullptr, plan.workspace_bytes, Cuda::stream());
     if (status != CUBLAS_STATUS_SUCCESS) check_cublas(status, "cublasLtMatmul of " + describe(call));
     if (Cuda::debug()) Cuda::synchronize();
   }
+
+  /// That of the host program where the scope has one.
+  cublasLtHandle_t handle() const { return Cuda::handles().blas_lt != nullptr ? Cuda::handles().blas_lt : handle_.get(); }
 
   static std::string describe(const GemmCall<T>& call) {
     return std::to_string(call.batch) + " products [" + std::to_string(call.m) + ", " + std::to_string(call.k) +
@@ -213,7 +216,7 @@ class LtProducts {
     cublasLtMatmulHeuristicResult_t found{};
     int count = 0;
     const cublasStatus_t status =
-        cublasLtMatmulAlgoGetHeuristic(handle_.get(), &plan.operation, &plan.left, &plan.right, &plan.result,
+        cublasLtMatmulAlgoGetHeuristic(handle(), &plan.operation, &plan.left, &plan.right, &plan.result,
                                        &plan.result, &preference, 1, &found, &count);
     if (status != CUBLAS_STATUS_SUCCESS || count == 0)
       check_cublas(status != CUBLAS_STATUS_SUCCESS ? status : CUBLAS_STATUS_NOT_SUPPORTED,

@@ -5,18 +5,13 @@
 // without the kernels fails to link with the name of the missing one.
 
 #include <atomic>
-#include <cstdint>
-#include <mutex>
 #include <string>
-#include <vector>
-
-#include <cuda_runtime_api.h>
 
 #include <kolmo/backend/concept.hpp>
 #include <kolmo/backend/conv_geometry.hpp>
 #include <kolmo/backend/nearest_call.hpp>
 #include <kolmo/cuda/matrix_math.hpp>
-#include <kolmo/error.hpp>
+#include <kolmo/cuda/stream.hpp>
 
 namespace kolmo {
 
@@ -24,91 +19,6 @@ namespace detail {
 
 template <class T>
 struct FftLine;
-
-/// What to do about an error code, as the end of a message.
-inline const char* cuda_advice(cudaError_t code) {
-  switch (code) {
-    case cudaErrorNoDevice:
-    case cudaErrorInsufficientDriver:
-      return "; the Cuda backend needs a GPU and a driver of the toolkit's version: ask Cuda::available() first";
-    case cudaErrorNoKernelImageForDevice:
-    case cudaErrorUnsupportedPtxVersion:
-      return "; the program was compiled for another GPU: pass its architecture to nvcc, for example -arch=sm_90";
-    case cudaErrorIllegalAddress:
-    case cudaErrorLaunchTimeout:
-    case cudaErrorLaunchFailure:
-    case cudaErrorIllegalInstruction:
-    case cudaErrorMisalignedAddress:
-    case cudaErrorInvalidAddressSpace:
-    case cudaErrorInvalidPc:
-    case cudaErrorHardwareStackError:
-    case cudaErrorAssert:
-    case cudaErrorECCUncorrectable:
-      return "; the device's memory is lost to this process: save what the host holds and start again. The failure may "
-             "come from any kernel before this call; Cuda::set_debug(true) finds which";
-    default:
-      return "";
-  }
-}
-
-/// Throws DeviceError and clears the runtime's record of the error, so that later calls are not blamed for it.
-[[noreturn]] inline void throw_cuda(cudaError_t code, const std::string& call) {
-  static_cast<void>(cudaGetLastError());
-  throw DeviceError(call + ": " + cudaGetErrorName(code) + " (" + std::to_string(static_cast<int>(code)) + "), " +
-                    cudaGetErrorString(code) + cuda_advice(code));
-}
-
-inline void check_cuda(cudaError_t code, const char* call) {
-  if (code != cudaSuccess) throw_cuda(code, call);
-}
-inline void check_cuda(cudaError_t code, const char* call, std::size_t bytes) {
-  if (code != cudaSuccess) throw_cuda(code, std::string(call) + " of " + std::to_string(bytes) + " bytes");
-}
-
-inline int current_cuda_device() {
-  int device = 0;
-  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
-  return device;
-}
-
-/// The library's memory pool on the current device. It is our own, so that the settings of the device's
-/// default pool, which other code of the process may use, stay as they are.
-inline cudaMemPool_t cuda_memory_pool() {
-  static std::mutex mutex;
-  // Never destroyed: tensors of static storage duration may return memory later than any object.
-  static auto* const pools = new std::vector<cudaMemPool_t>;
-  const int device = current_cuda_device();
-  const auto index = static_cast<std::size_t>(device);
-  const std::lock_guard lock(mutex);
-  if (pools->size() <= index) pools->resize(index + 1, nullptr);
-  cudaMemPool_t& pool = (*pools)[index];
-  if (pool == nullptr) {
-    cudaMemPoolProps properties{};
-    properties.allocType = cudaMemAllocationTypePinned;
-    properties.handleTypes = cudaMemHandleTypeNone;
-    properties.location.type = cudaMemLocationTypeDevice;
-    properties.location.id = device;
-    cudaMemPool_t created = nullptr;
-    check_cuda(cudaMemPoolCreate(&created, &properties), "cudaMemPoolCreate");
-    // Blocks stay in the pool across synchronisations: a training step then asks the driver for nothing.
-    std::uint64_t threshold = UINT64_MAX;
-    check_cuda(cudaMemPoolSetAttribute(created, cudaMemPoolAttrReleaseThreshold, &threshold), "cudaMemPoolSetAttribute");
-    pool = created;
-  }
-  return pool;
-}
-
-/// Work given to `after` from now on waits for the work given to `before` until now.
-inline cudaError_t order_cuda_streams(cudaStream_t before, cudaStream_t after) {
-  if (before == after) return cudaSuccess;
-  cudaEvent_t event = nullptr;
-  cudaError_t code = cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
-  if (code != cudaSuccess) return code;
-  code = cudaEventRecord(event, before);
-  if (code == cudaSuccess) code = cudaStreamWaitEvent(after, event, 0);
-  static_cast<void>(cudaEventDestroy(event));
-  return code;
-}
 
 /// Scalars whose convolutions have kernels of their own; others are gathered and multiplied.
 template <class T>
@@ -123,26 +33,11 @@ struct Cuda {
   /// Tells loops over parts of a batch to issue them from the caller's thread, whose stream is the current one.
   static constexpr bool one_host_thread = true;
 
-  /// Makes a stream the current one of this thread until the end of the scope. Entering and leaving order
-  /// the two streams, so that tensors may cross the border in both directions. The stream must outlive the
-  /// scope. Throws DeviceError.
-  class Scope {
-   public:
-    explicit Scope(cudaStream_t stream) : outer_(Cuda::stream()) {
-      detail::check_cuda(detail::order_cuda_streams(outer_, stream), "Cuda::Scope: cudaStreamWaitEvent");
-      current_stream() = stream;
-    }
-    ~Scope() {
-      const cudaStream_t inner = Cuda::stream();
-      if (detail::order_cuda_streams(inner, outer_) != cudaSuccess) static_cast<void>(cudaStreamSynchronize(inner));
-      current_stream() = outer_;
-    }
-    Scope(const Scope&) = delete;
-    Scope& operator=(const Scope&) = delete;
-
-   private:
-    cudaStream_t outer_;
-  };
+  /// `Cuda::Scope scope{stream}` or `Cuda::Scope scope{stream, handles}`: makes a stream, and library handles of a host
+  /// program, the current ones of this thread until the end of the scope. Entering and leaving order the two streams, so
+  /// that tensors may cross the border in both directions. The stream must outlive the scope. Throws DeviceError.
+  using Scope = detail::CudaScope;
+  using Handles = CudaHandles;
 
   /// `Cuda::Math scope{MatrixMath::tf32}`: how this thread's matrix products and convolutions of float are computed
   /// until the end of the scope. MatrixMath::exact outside of any.
@@ -157,36 +52,37 @@ struct Cuda {
   }
 
   /// The stream that this thread's work goes to; the legacy default stream outside of any Scope.
-  static cudaStream_t stream() noexcept { return current_stream(); }
+  static cudaStream_t stream() noexcept { return detail::cuda_context().stream; }
 
-  /// In debug mode every kernel is waited for, so that an error names the kernel that caused it, and new
-  /// memory is filled with NaN (all bits one). Off by default; for the whole process.
+  /// The handles that the host program gave for this scope; null ones are the library's own.
+  static const CudaHandles& handles() noexcept { return detail::cuda_context().handles; }
+
+  /// In debug mode every kernel is waited for, so that an error names the kernel that caused it; new memory is filled
+  /// with NaN (all bits one) and comes from the driver block by block, so that compute-sanitizer knows its borders. Off
+  /// by default; for the whole process, but not while a graph is recorded.
   static void set_debug(bool on) noexcept { debug_.store(on, std::memory_order_relaxed); }
-  static bool debug() noexcept { return debug_.load(std::memory_order_relaxed); }
+  static bool debug() noexcept {
+    return debug_.load(std::memory_order_relaxed) && detail::cuda_context().capture == nullptr;
+  }
 
   /// Device memory, aligned to 256 bytes, in the order of the current stream. Throws OutOfMemory with the bytes
   /// asked for, free and installed; the device stays usable. Throws DeviceError on any other failure.
   static void* allocate(std::size_t bytes) {
-    const std::size_t size = bytes == 0 ? 1 : bytes;
-    const cudaMemPool_t pool = detail::cuda_memory_pool();
-    void* block = nullptr;
-    cudaError_t code = cudaMallocFromPoolAsync(&block, size, pool, stream());
-    if (code == cudaErrorMemoryAllocation) {
-      // Memory whose release the stream has not reached yet, or that lies in pieces, may be enough.
-      static_cast<void>(cudaGetLastError());
+    void* block = try_allocate(bytes);
+    if (block == nullptr) {
+      // Memory whose release a stream has not reached yet, or that lies in pieces, may be enough.
       trim();
-      code = cudaMallocFromPoolAsync(&block, size, pool, stream());
+      block = try_allocate(bytes);
     }
-    if (code == cudaErrorMemoryAllocation) throw_out_of_memory(bytes);
-    detail::check_cuda(code, "cudaMallocFromPoolAsync", bytes);
-    if (debug()) detail::check_cuda(cudaMemsetAsync(block, 0xff, size, stream()), "cudaMemsetAsync", size);
+    if (block == nullptr) throw_out_of_memory(bytes);
+    if (debug()) detail::check_cuda(cudaMemsetAsync(block, 0xff, bytes, stream()), "cudaMemsetAsync", bytes);
     return block;
   }
 
   /// Returns memory in the order of the current stream.
   static void deallocate(void* block, std::size_t) noexcept {
-    // An error here is an earlier one, which the next call that may throw reports; or the process is ending.
-    if (block != nullptr) static_cast<void>(cudaFreeAsync(block, stream()));
+    const detail::CudaContext& context = detail::cuda_context();
+    if (block != nullptr) detail::CudaPool::instance().deallocate(block, context.heap, context.capture != nullptr);
   }
 
   /// Host to device. The source may be changed when it returns.
@@ -200,9 +96,11 @@ struct Cuda {
   /// Device to host. Waits for all work before it.
   static void download(void* target, const void* source, std::size_t bytes) {
     if (bytes == 0) return;
+    detail::CudaPause pause("Cuda::download (item, to_vector)");
     detail::check_cuda(cudaMemcpyAsync(target, source, bytes, cudaMemcpyDeviceToHost, stream()),
                        "cudaMemcpyAsync (download)", bytes);
-    detail::check_cuda(cudaStreamSynchronize(stream()), "cudaStreamSynchronize after download", bytes);
+    wait("cudaStreamSynchronize after download");
+    pause.end();
   }
 
   /// Device to device.
@@ -213,13 +111,24 @@ struct Cuda {
   }
 
   /// Waits for the current stream. Throws DeviceError when something given to it failed.
-  static void synchronize() { detail::check_cuda(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }
-
-  /// Returns unused memory of the pool to the driver, for other processes. Waits for the current stream.
-  static void trim() {
-    synchronize();
-    detail::check_cuda(cudaMemPoolTrimTo(detail::cuda_memory_pool(), 0), "cudaMemPoolTrimTo");
+  static void synchronize() {
+    detail::CudaPause pause("Cuda::synchronize");
+    wait("cudaStreamSynchronize");
+    pause.end();
   }
+
+  /// Returns unused memory of the pool to the driver, for other processes. Waits for the device.
+  static void trim() {
+    detail::CudaPause pause("Cuda::trim");
+    detail::check_cuda(detail::CudaPool::instance().trim(detail::current_cuda_device()),
+                       "cudaDeviceSynchronize before memory is returned");
+    pause.end();
+  }
+
+  /// Memory that the library holds on the current device.
+  static CudaMemory memory() { return detail::CudaPool::instance().statistics(detail::current_cuda_device()); }
+  /// Counts the peak of memory() from now on.
+  static void reset_peak() { detail::CudaPool::instance().reset_peak(detail::current_cuda_device()); }
 
   template <class F>
   static void for_each(index_t n, const F& f);
@@ -254,14 +163,25 @@ struct Cuda {
   static bool conv_backward_filter(const detail::ConvGeometry& g, const T* x, const T* gradient, T* w);
 
  private:
-  // A handle that means the same whatever --default-stream a file is compiled with.
-  static cudaStream_t& current_stream() noexcept {
-    thread_local cudaStream_t stream = cudaStreamLegacy;
-    return stream;
+  static void* try_allocate(std::size_t bytes) {
+    const detail::CudaContext& context = detail::cuda_context();
+    auto& pool = detail::CudaPool::instance();
+    const int device = detail::current_cuda_device();
+    if (debug()) return pool.allocate_apart(device, bytes);
+    return pool.allocate(context.heap, device, bytes, context.capture == nullptr ? context.lender : detail::CudaLender{});
+  }
+
+  static void wait(const char* call) {
+    const detail::CudaContext& context = detail::cuda_context();
+    auto& pool = detail::CudaPool::instance();
+    // What was returned here until now has been used for the last time when the stream has been waited for.
+    detail::CudaBlock* const returned = pool.take_returned(context.heap, detail::current_cuda_device());
+    const cudaError_t code = cudaStreamSynchronize(context.stream);
+    pool.release(returned);
+    detail::check_cuda(code, call);
   }
 
   [[noreturn]] static void throw_out_of_memory(std::size_t bytes) {
-    static_cast<void>(cudaGetLastError());
     std::size_t unused = 0, total = 0;
     static_cast<void>(cudaMemGetInfo(&unused, &total));
     throw OutOfMemory("could not allocate " + std::to_string(bytes) + " bytes of device memory: " + std::to_string(unused) +

@@ -51,7 +51,7 @@ struct cublasLtMatmulHeuristicResult_t {
   std::size_t workspaceSize;
   cublasStatus_t state;
 };
-using cublasLtHandle_t = struct EmulatedBlasLt*;
+using cublasLtHandle_t = struct cublasLtContext*;
 using cublasLtMatrixLayout_t = cublasLtMatrixLayoutOpaque_t*;
 using cublasLtMatmulDesc_t = cublasLtMatmulDescOpaque_t*;
 using cublasLtMatmulPreference_t = cublasLtMatmulPreferenceOpaque_t*;
@@ -216,7 +216,7 @@ inline cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc
                                      const void* a, cublasLtMatrixLayout_t la, const void* b, cublasLtMatrixLayout_t lb,
                                      const void* beta, const void* c, cublasLtMatrixLayout_t, void* d,
                                      cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t* algo, void* workspace,
-                                     std::size_t workspace_bytes, cudaStream_t) {
+                                     std::size_t workspace_bytes, cudaStream_t stream) {
   if (handle == nullptr || !emulation::fits(*operation, *la, *lb, *ld)) return CUBLAS_STATUS_INVALID_VALUE;
   const void* addresses[4] = {a, b, c, d};
   for (int i = 0; i < 4; ++i)
@@ -225,9 +225,17 @@ inline cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc
       reinterpret_cast<std::uintptr_t>(workspace) % 16 != 0)
     return CUBLAS_STATUS_INVALID_VALUE;
   ++emulation::products;
-  if (operation->compute == CUBLAS_COMPUTE_64F)
-    emulation::products_of<double>(*operation, alpha, a, *la, b, *lb, beta, c, d, *ld);
-  else
-    emulation::products_of<float>(*operation, alpha, a, *la, b, *lb, beta, c, d, *ld);
+  const bool in_double = operation->compute == CUBLAS_COMPUTE_64F;
+  double factor = 0, keep = 0;
+  std::memcpy(&factor, alpha, in_double ? sizeof(double) : sizeof(float));
+  std::memcpy(&keep, beta, in_double ? sizeof(double) : sizeof(float));
+  const cudaError_t code = emulation::submit(
+      stream, emulation::NodeKind::library, [=, what = *operation, of_a = *la, of_b = *lb, of_d = *ld] {
+        if (in_double)
+          emulation::products_of<double>(what, &factor, a, of_a, b, of_b, &keep, c, d, of_d);
+        else
+          emulation::products_of<float>(what, &factor, a, of_a, b, of_b, &keep, c, d, of_d);
+      });
+  if (code != cudaSuccess) return CUBLAS_STATUS_INTERNAL_ERROR;
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <map>
 #include <memory>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -43,27 +43,6 @@ inline constexpr std::size_t most_shared_bytes = 232448;
 alignas(1024) inline unsigned char shared_memory[most_shared_bytes];
 inline std::size_t granted_shared_bytes = 49152;
 inline unsigned char* dynamic_shared() { return shared_memory; }
-
-inline std::map<void*, std::size_t>& blocks() {
-  static std::map<void*, std::size_t> map;
-  return map;
-}
-
-inline void* allocate(std::size_t bytes) {
-  if (bytes > capacity - used) return nullptr;
-  void* block = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  if (block == nullptr) return nullptr;
-  blocks()[block] = bytes;
-  used += bytes;
-  return block;
-}
-inline void release(void* block) {
-  const auto found = blocks().find(block);
-  if (found == blocks().end()) std::abort();  // freed twice, or never allocated
-  used -= found->second;
-  blocks().erase(found);
-  std::free(block);
-}
 
 /// Ends the program with what a kernel did wrong and where.
 [[noreturn]] inline void fail(const char* what) {
@@ -233,44 +212,33 @@ inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int valu
   return cudaSuccess;
 }
 
+namespace emulation {
+
+inline void run_kernel(const dim3& grid, const dim3& block, std::size_t shared_bytes, const std::function<void()>& body) {
+  ++launches;
+  gridDim = grid;
+  blockDim = block;
+  for (unsigned b = 0; b < grid.x; ++b) {
+    blockIdx = dim3(b);
+    std::memset(shared_memory, 0xff, shared_bytes);
+    Block(block.x, body).run();
+  }
+}
+
+}  // namespace emulation
+
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* configuration, void (*kernel)(Parameters...),
                                const Arguments&... arguments) {
   if (emulation::next_launch != cudaSuccess) return std::exchange(emulation::next_launch, cudaSuccess);
+  if (emulation::launches_until_failure >= 0 && emulation::launches_until_failure-- == 0)
+    return cudaErrorLaunchOutOfResources;
   const dim3 grid = configuration->gridDim, block = configuration->blockDim;
   if (grid.x == 0 || grid.x > 2147483647u || block.x == 0 || block.x > 1024) return cudaErrorInvalidConfiguration;
   const std::size_t shared_bytes = configuration->dynamicSmemBytes;
   if (shared_bytes > emulation::granted_shared_bytes) return cudaErrorInvalidValue;
-  ++emulation::launches;
-  gridDim = grid;
-  blockDim = block;
-  const std::function<void()> body = [&] { kernel(static_cast<Parameters>(arguments)...); };
-  for (unsigned b = 0; b < grid.x; ++b) {
-    blockIdx = dim3(b);
-    std::memset(emulation::shared_memory, 0xff, shared_bytes);
-    emulation::Block(block.x, body).run();
-  }
-  return cudaSuccess;
-}
-
-inline cudaError_t cudaMallocFromPoolAsync(void** block, std::size_t bytes, cudaMemPool_t, cudaStream_t) {
-  *block = emulation::allocate(bytes);
-  return *block == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
-}
-inline cudaError_t cudaFreeAsync(void* block, cudaStream_t) {
-  emulation::release(block);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMemcpyAsync(void* target, const void* source, std::size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  std::memcpy(target, source, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMemsetAsync(void* target, int value, std::size_t bytes, cudaStream_t) {
-  std::memset(target, value, bytes);
-  return cudaSuccess;
-}
-inline cudaError_t cudaMemGetInfo(std::size_t* unused, std::size_t* total) {
-  *unused = emulation::capacity - emulation::used;
-  *total = emulation::capacity;
-  return cudaSuccess;
+  const std::tuple<std::remove_cv_t<Parameters>...> given(static_cast<Parameters>(arguments)...);
+  return emulation::submit(configuration->stream, emulation::NodeKind::kernel, [=] {
+    emulation::run_kernel(grid, block, shared_bytes, [&] { std::apply(kernel, given); });
+  });
 }

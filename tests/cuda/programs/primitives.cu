@@ -417,7 +417,8 @@ int main(int argc, char**) {
   check::that(emulation::stream_orderings == 2, "a scope orders the streams when it begins and when it ends");
   emulation::next_launch = cudaErrorInvalidConfiguration;
   check::throws<DeviceError>([] { Tensor<float, Cuda>::ones(Shape{3}); }, "1 blocks of 32 threads", "a failed launch");
-  check::that(emulation::used == 0, "all memory is returned");
+  Cuda::trim();
+  check::that(Cuda::memory().in_use == 0 && Cuda::memory().cached == 0 && emulation::used == 0, "all memory is returned");
 #else
   cudaStream_t stream = nullptr;
   check::that(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess, "a stream");
