@@ -5,6 +5,7 @@
 // without the kernels fails to link with the name of the missing one.
 
 #include <atomic>
+#include <cstring>
 #include <string>
 
 #include <kolmo/backend/concept.hpp>
@@ -69,7 +70,8 @@ struct Cuda {
   /// asked for, free and installed; the device stays usable. Throws DeviceError on any other failure.
   static void* allocate(std::size_t bytes) {
     void* block = try_allocate(bytes);
-    if (block == nullptr) {
+    const detail::CudaCapture* const capture = detail::cuda_context().capture;
+    if (block == nullptr && (capture == nullptr || capture->can_pause())) {
       // Memory whose release a stream has not reached yet, or that lies in pieces, may be enough.
       trim();
       block = try_allocate(bytes);
@@ -85,12 +87,21 @@ struct Cuda {
     if (block != nullptr) detail::CudaPool::instance().deallocate(block, context.heap, context.capture != nullptr);
   }
 
-  /// Host to device. The source may be changed when it returns.
+  /// Host to device, without waiting for the device: the source is copied and may be changed when it returns.
   static void upload(void* target, const void* source, std::size_t bytes) {
-    if (bytes == 0) return;
-    detail::check_cuda(cudaMemcpyAsync(target, source, bytes, cudaMemcpyHostToDevice, stream()), "cudaMemcpyAsync (upload)",
-                       bytes);
-    detail::check_cuda(cudaStreamSynchronize(stream()), "cudaStreamSynchronize after upload", bytes);
+    auto& staging = detail::CudaStaging::instance();
+    detail::CudaCapture* const capture = detail::cuda_context().capture;
+    for (std::size_t begin = 0; begin < bytes; begin += detail::CudaStaging::piece) {
+      const std::size_t size = smaller(detail::CudaStaging::piece, bytes - begin);
+      auto* const buffer = capture != nullptr ? nullptr : staging.take(size, detail::current_cuda_device());
+      void* const staged = capture != nullptr ? capture->stage(size) : buffer->memory;
+      std::memcpy(staged, static_cast<const char*>(source) + begin, size);
+      const cudaError_t code =
+          cudaMemcpyAsync(static_cast<char*>(target) + begin, staged, size, cudaMemcpyHostToDevice, stream());
+      if (buffer != nullptr) staging.pass(*buffer, stream());
+      detail::check_cuda(code, "cudaMemcpyAsync (upload)", size);
+    }
+    if (debug()) synchronize();
   }
 
   /// Device to host. Waits for all work before it.

@@ -3,6 +3,7 @@
 // those of a host program.
 
 #include <kolmo/cuda/pool.hpp>
+#include <kolmo/cuda/staging.hpp>
 
 struct cublasContext;
 struct cublasLtContext;
@@ -32,6 +33,7 @@ class CudaCapture {
   virtual void pause(const char* call) = 0;
   /// After it: records again.
   virtual void resume() = 0;
+  virtual bool can_pause() const = 0;
   /// Pinned memory for an upload, valid for as long as the recording may run.
   virtual void* stage(std::size_t bytes) = 0;
 };
