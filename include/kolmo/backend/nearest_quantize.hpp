@@ -2,6 +2,7 @@
 // A vector rounded to bytes or to bfloat16, and how far that moved it: what a bound of the error of screened scores is
 // made of (backend/nearest_screen.hpp).
 
+#include <kolmo/backend/nearest_bounds.hpp>
 #include <kolmo/core/bfloat16.hpp>
 #include <kolmo/core/math/basic.hpp>
 
@@ -78,12 +79,6 @@ inline float largest_modulus(const float* x, index_t d) {
   }
   return fold_lanes<false>(most);
 }
-
-/// Below this a vector is taken as zero, which its bound says; sums of squares of others neither vanish nor overflow.
-inline constexpr float least_modulus = 1e-30f;
-
-/// Factor on sums of d squares in float and their root that makes them upper bounds.
-inline float norm_slack(index_t d) { return 1.00001f + 1.2e-7f * static_cast<float>(d); }
 
 /// Writes q[j] = round(x[j] / scale), at most 127 in modulus, as bytes q + offset, `padded` of them, a multiple of 16.
 inline Rounded round_to_bytes(const float* x, index_t d, index_t padded, std::uint8_t offset, std::uint8_t* bytes) {

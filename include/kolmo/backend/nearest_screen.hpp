@@ -261,7 +261,7 @@ class NearestScreen {
   bool collect(const Rounded& x, index_t count, float floor, const float* score, const float* largest, float* limit,
                Candidates& candidates) const {
     const float all = x.norm + x.error;
-    if (!usable_ || !(all * largest_norm_ + largest_half_norm_ <= 1e36f) || !(all <= 1e36f)) return false;
+    if (!usable_ || !(all * largest_norm_ + largest_half_norm_ <= most_screened) || !(all <= most_screened)) return false;
     candidates.rounding = 2.1f * rounding_ * (all * largest_norm_ + largest_half_norm_) + tiny_;
     const float* bound = bounds_.data();
     float* half_width = limit + panels_;

@@ -120,6 +120,13 @@ __device__ inline void multiply_add_tf32(float (&d)[4], const std::uint32_t (&a)
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/// Two numbers rounded to bfloat16, ties to even, the first in the lower half.
+__device__ inline std::uint32_t to_bfloat16_pair(float low, float high) {
+  std::uint32_t result;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(result) : "f"(high), "f"(low));
+  return result;
+}
+
 /// The nearest number of 10 significand bits, ties away from zero, as the bits of a float.
 __device__ inline std::uint32_t to_tf32(float x) {
   std::uint32_t result;

@@ -1,10 +1,14 @@
 #pragma once
 // The nearest rows of a table on CUDA. Here is the search in full precision: a block computes the scores of a tile of
 // vectors and a tile of codewords in registers, every one as the chain of multiply-adds that defines it, and keeps the
-// best of each vector; no score goes to memory.
+// best of each vector; no score goes to memory. Most searches of one codeword in float go through tensor cores
+// instead, with equal results: cuda/nearest_screen.cuh.
+
+#include <type_traits>
 
 #include <kolmo/backend/nearest_score.hpp>
 #include <kolmo/cuda/launch.cuh>
+#include <kolmo/cuda/nearest_screen.cuh>
 
 namespace kolmo {
 
@@ -131,12 +135,23 @@ KOLMO_KERNEL nearest_kernel(const __grid_constant__ NearestCall<T> call) {
 template <Real T>
 KOLMO_LINKABLE void Cuda::nearest(const NearestCall<T>& call) {
   if (call.n <= 0) return;
+  if constexpr (std::is_same_v<T, float>)
+    if (detail::screened_nearest(call)) return;
   constexpr int threads = 256;
   const index_t tiles = divide_up(call.n, detail::nearest_edge);
   if (call.count == 1)
     detail::launch<NearestCall<T>>("nearest", detail::nearest_kernel<T, false>, tiles, threads, call);
   else
     detail::launch<NearestCall<T>>("nearest", detail::nearest_kernel<T, true>, tiles, threads, call);
+}
+
+/// Throws DeviceError.
+template <Real T>
+KOLMO_LINKABLE bool Cuda::nearest_residual(const NearestResidualCall<T>& call) {
+  if constexpr (std::is_same_v<T, float>)
+    return detail::screened_residual(call);
+  else
+    return false;
 }
 
 }  // namespace kolmo

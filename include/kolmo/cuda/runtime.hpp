@@ -158,6 +158,9 @@ struct Cuda {
   static void gemm(const GemmCall<T>& call);
   template <Real T>
   static void nearest(const NearestCall<T>& call);
+  /// False when it leaves the stages to nearest.
+  template <Real T>
+  static bool nearest_residual(const NearestResidualCall<T>& call);
   template <class T, class Set>
   static bool fft_lines(const detail::FftLine<T>& fft, const Set& set);
 

@@ -120,4 +120,29 @@ BeamPaths<V> beam_step(const BeamPaths<V>& before, const V& table, index_t width
   return detail::beam_advance(before, rows, nearest, width);
 }
 
+namespace detail {
+
+/// Codes [n, stages] of x [n, d] by a beam of `width`, given contiguous tables and their norms. Waits for the backend
+/// once, at the end.
+template <PlainTensor V>
+CodesOf<V> beam_encode(const std::vector<V>& tables, const std::vector<V>& half_norms, const V& x, index_t width,
+                       Screen screen) {
+  using B = typename V::Backend;
+  const index_t n = x.shape()[0], d = x.shape()[1];
+  BeamPaths<V> paths = beam_start(x);
+  FirstBadRow<B> bad(n), later(0);
+  for (std::size_t q = 0; q < tables.size(); ++q) {
+    const V rows = paths.residual.reshaped(Shape{n * paths.residual.shape()[1], d});
+    const index_t kept = q + 1 < tables.size() ? width : 1;
+    if (q > 0) later = FirstBadRow<B>(rows.shape()[0]);
+    const auto nearest = search_rows(rows, tables[q], half_norms[q], smaller(kept, tables[q].shape()[0]), screen,
+                                     q == 0 ? bad : later);
+    paths = beam_advance(paths, tables[q], nearest, kept);
+  }
+  if (n > 0) bad.check(x.shape(), "encode_residual");
+  return paths.codes.reshaped(Shape{n, static_cast<index_t>(tables.size())});
+}
+
+}  // namespace detail
+
 }  // namespace kolmo::rvq

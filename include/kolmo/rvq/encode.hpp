@@ -6,6 +6,7 @@
 // Codes of fewer stages are then the first codes of more stages. A beam (rvq/beam.hpp) keeps several codes per vector
 // on the way: a smaller error, but no such prefixes.
 
+#include <kolmo/ops/nearest_residual.hpp>
 #include <kolmo/rvq/beam.hpp>
 #include <kolmo/rvq/host_encode.hpp>
 
@@ -33,8 +34,8 @@ class ResidualEncoder {
     detail::check_beam(options.beam, "encode_residual");
     for (const V& table : tables) {
       tables_.push_back(table.contiguous());
+      norms_.push_back(half_squared_norms(tables_.back()));
       if constexpr (kolmo::detail::HostMemory<B>) {
-        norms_.push_back(half_squared_norms(tables_.back()));
         prepared_.push_back(kolmo::detail::host_nearest_table<T>(table.shape()[0], table.shape()[1],
                                                                  tables_.back().data(), norms_.back().data(),
                                                                  options.screen, options.vectors));
@@ -53,11 +54,10 @@ class ResidualEncoder {
       auto codes = CodesOf<V>::uninitialized(Shape{n, stages});
       detail::host_encode_residual<T>(prepared_, n, source.data(), options_.beam, codes.mutable_data());
       return codes;
+    } else if (options_.beam == 1) {
+      return nearest_residual(tables_, norms_, x, options_.screen, "encode_residual");
     } else {
-      BeamPaths<V> paths = beam_start(x);
-      for (index_t q = 0; q < stages; ++q)
-        paths = beam_step(paths, tables_[static_cast<std::size_t>(q)], q + 1 < stages ? options_.beam : 1);
-      return paths.codes.reshaped(Shape{n, stages});
+      return detail::beam_encode(tables_, norms_, x, options_.beam, options_.screen);
     }
   }
 

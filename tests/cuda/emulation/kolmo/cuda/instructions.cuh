@@ -5,6 +5,8 @@
 #include <cstring>
 #include <vector>
 
+#include <kolmo/core/bfloat16.hpp>
+
 #include "../../cuda_runtime.h"
 
 namespace emulation {
@@ -195,6 +197,10 @@ inline void multiply_add_tf32(float (&d)[4], const std::uint32_t (&a)[4], const 
              emulation::tf32(lanes[4 * column + k % 4].b[k / 4]);
     d[i] = sum;
   }
+}
+
+inline std::uint32_t to_bfloat16_pair(float low, float high) {
+  return static_cast<std::uint32_t>(bfloat16_bits(high)) << 16 | bfloat16_bits(low);
 }
 
 inline std::uint32_t to_tf32(float x) {
