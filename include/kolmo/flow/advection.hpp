@@ -5,9 +5,10 @@
 //
 //   u at the right face of cell (i, j), v at its top face; x along rows' index i, y along j.
 //
-// On the host a kernel takes a whole trajectory row by row and computes every flux once; on a device it takes a cell
-// and computes the fluxes of its eight faces.
+// On the host a kernel takes a whole trajectory row by row and computes every flux once; on a device it takes a strip
+// of a few columns (flow/advection_strips.hpp).
 
+#include <kolmo/flow/advection_strips.hpp>
 #include <kolmo/flow/padded.hpp>
 #include <kolmo/flow/projection.hpp>
 #include <kolmo/flow/van_leer.hpp>
@@ -155,48 +156,26 @@ struct AdvectFields {
   }
 };
 
-/// y = x times `keep` + changes. An item is a cell.
-template <class T, class S, class Flux>
-struct AdvectCells {
-  PaddedGrid grid;
-  StepConstants<T> constants;
-  const S* x;
-  S* y;
-  T keep;
+/// Whether `advect` leaves the divergence too; else whoever needs it takes it from y.
+template <class B>
+inline constexpr bool advection_gives_divergence = takes_fields<B>;
 
-  KOLMO_HD void operator()(index_t item) const {
-    const index_t n = grid.n, row = item / n, j = item - row * n, field = row / n, i = row - field * n;
-    const S *u = x + field * 2 * grid.field(), *v = u + grid.field();
-    S* u_new = y + field * 2 * grid.field() + grid.at(i);
-    const FaceFluxes<T, S, Flux> fluxes{constants.half_courant};
-    const index_t further = grid.wrapped(i - 2), before = grid.wrapped(i - 1), here = grid.at(i),
-                  next = grid.wrapped(i + 1), after = grid.wrapped(i + 2);
-    const S u_flux =
-        (fluxes.u_along_x(u + before, u + here, u + next, u + after, j) -
-         fluxes.u_along_x(u + further, u + before, u + here, u + next, j)) +
-        (fluxes.u_along_y(v + here, v + next, u + here, j) - fluxes.u_along_y(v + here, v + next, u + here, j - 1));
-    const S v_flux = (fluxes.v_along_x(u + here, v + before, v + here, v + next, v + after, j) -
-                      fluxes.v_along_x(u + before, v + further, v + before, v + here, v + next, j)) +
-                     (fluxes.v_along_y(v + here, j) - fluxes.v_along_y(v + here, j - 1));
-    const T centre = keep - T(4) * constants.diffusion - constants.drag;
-    const S u_around = (u[before + j] + u[next + j]) + (u[here + j - 1] + u[here + j + 1]);
-    const S v_around = (v[before + j] + v[next + j]) + (v[here + j - 1] + v[here + j + 1]);
-    grid.store(u_new, j, S((u[here + j] * centre + u_around * constants.diffusion) + (constants.forcing[j] - u_flux)));
-    grid.store(u_new + grid.field(), j, S((v[here + j] * centre + v_around * constants.diffusion) - v_flux));
-  }
-};
+/// Rows of a strip of a device: enough that the rows around it count little, and that there are many strips.
+inline constexpr index_t advection_strip_rows = 8;
 
-/// y = x + change in one explicit step and the divergence of y times h; y is padded, with open rows. With `divergence`
-/// null y is the change alone.
+/// y = x + change in one explicit step, padded, and where advection_gives_divergence, the divergence of y times h; rows
+/// of y may be open. With `divergence` null y is the change alone.
 template <class B, class Flux, class T, class S>
 void advect_by(const PaddedGrid& grid, index_t batch, const StepConstants<T>& constants, const S* x, S* y,
                S* divergence, S* work) {
   if constexpr (takes_fields<B>) {
     kolmo::detail::for_each_item<B>(batch, AdvectFields<T, S, Flux>{grid, constants, x, y, divergence, work});
   } else {
-    const index_t cells = batch * grid.n * grid.n;
-    B::for_each(cells, AdvectCells<T, S, Flux>{grid, constants, x, y, divergence != nullptr ? T(1) : T(0)});
-    if (divergence != nullptr) divergence_of<B>(grid, batch, y, divergence);
+    using Strips = AdvectStrips<T, S, FaceFluxes<T, S, Flux>>;
+    const auto strips =
+        Strips::of(grid, advection_strip_rows, constants.diffusion, constants.drag, divergence != nullptr ? T(1) : T(0),
+                   constants.forcing, {constants.half_courant}, x, y);
+    B::for_each(batch * strips.strips * strips.groups, strips);
   }
 }
 

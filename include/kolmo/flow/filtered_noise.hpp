@@ -83,8 +83,8 @@ V filtered_velocities(const KolmogorovOptions& flow, Key key, index_t first, ind
   auto x = Double::uninitialized(Shape{count, 2, n, n});
   B::for_each(x.size(), detail::FillNoise{key, n * n, first, x.mutable_data()});
   kolmo::detail::for_each_part<B>(count, [&, data = x.mutable_data()](index_t begin, index_t part) {
-    auto spectrum = Double::uninitialized(Shape{part * 2, n, 2, poisson.columns()});
-    poisson.filter(part * 2, gain, data + begin * 2 * n * n, spectrum.mutable_data());
+    auto scratch = poisson.template scratch<double>(part * 2);
+    poisson.filter(part * 2, gain, data + begin * 2 * n * n, scratch.mutable_data());
   });
   for (int i = 0; i < noise.projections; ++i) {
     x = project(x);

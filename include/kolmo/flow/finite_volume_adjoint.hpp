@@ -79,7 +79,6 @@ class FiniteVolumeReverse {
   /// The projection is its own adjoint.
   void project(S* g) {
     close(g);
-    divergence_of<B>(run.grid, batch_, static_cast<const S*>(g), run.divergence());
     run.project(g, 0, std::numeric_limits<T>::max());
   }
 

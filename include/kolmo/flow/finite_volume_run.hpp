@@ -11,6 +11,7 @@
 #include <kolmo/flow/advection.hpp>
 #include <kolmo/flow/kolmogorov_options.hpp>
 #include <kolmo/flow/projection.hpp>
+#include <kolmo/flow/step_tables.hpp>
 #include <kolmo/flow/unstable.hpp>
 
 #if defined(__clang__)
@@ -68,8 +69,22 @@ struct FiniteVolumeCore {
       : flow(f), options(o), poisson(f.size), tableau(tableau_of(o.scheme)) {}
 
   bool one_stage() const { return tableau.stages == 1; }
-  /// The explicit part's change of forcing in a step, per column.
+  /// The explicit part's change of forcing in a step, per column. The last few are kept, so that a device is not
+  /// waited for.
   Tensor<T, B> forcing(double dt) const {
+    return forcing_of.get(dt, [&] { return new_forcing(dt); });
+  }
+  /// The factors of the implicit solve of a step.
+  Tensor<T, B> implicit_factors(double dt) const {
+    return factors_of.get(dt, [&] {
+      const double h = flow.spacing(), cells = static_cast<double>(flow.size) * static_cast<double>(flow.size);
+      return Tensor<T, B>::from(
+          spectral_table<T>(flow.size, ImplicitDiffusionFactor{flow.viscosity() * dt / (h * h), 1 / cells}));
+    });
+  }
+
+ private:
+  Tensor<T, B> new_forcing(double dt) const {
     std::vector<T> values;
     for (index_t j = 0; j < flow.size; ++j) {
       const double y = (static_cast<double>(j) + 0.5) * flow.spacing();
@@ -77,6 +92,8 @@ struct FiniteVolumeCore {
     }
     return Tensor<T, B>::from(values);
   }
+
+  TablesOfSteps<T, B> forcing_of, factors_of;
 };
 
 /// y = x + sum_k weight_k change_k with closed rows; a null x is zero. An item is a row.
@@ -145,17 +162,16 @@ class FiniteVolumeRun {
         forcing_(core.forcing(dt)),
         watch_(grid, batch),
         divergence_(make(Shape{batch, grid.n, grid.n})),
-        spectrum_(make(Shape{batch, grid.n, 2, core.poisson.columns()})),
+        spectrum_(core.poisson.template scratch<S>(batch)),
         work_(make(Shape{batch, advection_work_rows, grid.row})) {
     const double h = core.flow.spacing();
     const double diffusion = core.flow.viscosity() * dt / (h * h);
     constants_ = {static_cast<T>(dt / (2 * h)), static_cast<T>(core.options.implicit_diffusion ? 0.0 : diffusion),
                   static_cast<T>(core.flow.drag * dt), forcing_.data()};
     if (core.options.implicit_diffusion) {
-      const double cells = static_cast<double>(grid.n) * static_cast<double>(grid.n);
-      diffusion_ = Tensor<T, B>::from(spectral_table<T>(grid.n, ImplicitDiffusionFactor{diffusion, 1 / cells}));
+      diffusion_ = core.implicit_factors(dt);
       components_ = make(Shape{batch, 2, grid.n, grid.n});
-      component_spectra_ = make(Shape{batch, 2, grid.n, 2, core.poisson.columns()});
+      component_spectra_ = core.poisson.template scratch<S>(batch * 2);
     }
     if (!core.one_stage()) {
       stage_ = state();
@@ -188,9 +204,9 @@ class FiniteVolumeRun {
         changes(source, k);
       }
       add_changes(x, y, core_.tableau.result);
-      divergence_of<B>(grid, batch_, y, divergence_.mutable_data());
     }
-    project(y, number, implicit ? std::numeric_limits<T>::max() : limit);
+    const bool taken = core_.one_stage() && advection_gives_divergence<B>;
+    project(y, number, implicit ? std::numeric_limits<T>::max() : limit, taken);
     if (implicit) {
       diffuse(y);
       correct<B>(grid, batch_, static_cast<const S*>(nullptr), y, watch_, number, limit);
@@ -200,7 +216,6 @@ class FiniteVolumeRun {
   /// The state of stage k >= 1, after the changes of those before.
   const S* stage(const S* x, int k, index_t number) {
     add_changes(x, stage_.mutable_data(), core_.tableau.stage[k]);
-    divergence_of<B>(grid, batch_, stage_.data(), divergence_.mutable_data());
     project(stage_.mutable_data(), number, std::numeric_limits<T>::max());
     return stage_.data();
   }
@@ -210,9 +225,9 @@ class FiniteVolumeRun {
               changes_[static_cast<std::size_t>(k)].mutable_data(), static_cast<S*>(nullptr), work_.mutable_data());
   }
 
-  /// Makes y, whose divergence has been taken, free of it.
-  void project(S* y, index_t number, T limit) {
-    core_.poisson.solve(batch_, divergence_.mutable_data(), spectrum_.mutable_data());
+  /// Makes y free of divergence, which is `taken` where it stands in divergence_ already.
+  void project(S* y, index_t number, T limit, bool taken = false) {
+    core_.poisson.potential_of(grid, batch_, y, taken, divergence_.mutable_data(), spectrum_.mutable_data());
     correct<B>(grid, batch_, divergence_.data(), y, watch_, number, limit);
   }
 
@@ -226,11 +241,10 @@ class FiniteVolumeRun {
   /// Throws UnstableStep when a step noted a violation; `first` is the number of the part's first item, of `items` in
   /// the whole batch.
   void check(index_t first, index_t items) const {
-    throw_violations("FiniteVolume", watch_.violations.to_vector(), batch_, first, items, courant_per_speed_);
+    throw_violations("FiniteVolume", watch_.noted(), batch_, first, items, courant_per_speed_);
   }
 
   const StepConstants<T>& constants() const { return constants_; }
-  S* divergence() { return divergence_.mutable_data(); }
   S* work() { return work_.mutable_data(); }
 
  private:

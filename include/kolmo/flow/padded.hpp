@@ -20,14 +20,15 @@ inline constexpr bool takes_fields = requires {
   B::for_each_item(index_t{0}, kolmo::detail::ProbeEach{});
 };
 
-/// n rows of n cells; cell (i, j) lies at i * row + left + j, and j may be -2 ... n + 1.
+/// n rows of n cells; cell (i, j) lies at i * row + left + j, and j may be -2 ... n + 1. There is memory, of no meaning,
+/// up to j = n + 4, so that groups of four cells and those around them may be read whole.
 struct PaddedGrid {
   index_t n = 0, left = 0, row = 0;
 
   template <class S>
   static PaddedGrid of(index_t n) {
     const index_t line = larger<index_t>(2, 64 / static_cast<index_t>(sizeof(S)));
-    return {n, line, (line + n + 2 + line - 1) / line * line};
+    return {n, line, (line + n + 5 + line - 1) / line * line};
   }
   KOLMO_HD KOLMO_INLINE index_t field() const { return n * row; }
   KOLMO_HD KOLMO_INLINE index_t at(index_t i) const { return i * row + left; }

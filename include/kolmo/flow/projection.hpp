@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <kolmo/backend/team.hpp>
 #include <kolmo/flow/padded.hpp>
 #include <kolmo/flow/unstable.hpp>
 #include <kolmo/ops/fft_plan.hpp>
@@ -49,15 +50,12 @@ struct ScaleSpectrumRows {
   }
 };
 
-template <class T, class S>
-struct ScaleSpectrumCells {
+/// The same table as a function of the mode, for RealFft2::filter.
+template <class T>
+struct TableOfModes {
   index_t n, m;
   const T* table;
-  S* x;
-  KOLMO_HD void operator()(index_t item) const {
-    const index_t l = item % m, k = item / (2 * m) % n;
-    x[item] = x[item] * table[(2 * k > n ? n - k : k) * m + l];
-  }
+  KOLMO_HD T operator()(index_t k, index_t l) const { return table[(2 * k > n ? n - k : k) * m + l]; }
 };
 
 /// The divergence of padded velocities times h, where their rows have copies of the last column. An item is a row.
@@ -76,16 +74,29 @@ struct DivergenceRows {
   }
 };
 
+/// The same as what a transform of rows reads.
+template <class S>
+struct DivergenceSource {
+  struct Row {
+    const S *u, *u_before, *v;
+    KOLMO_HD S at(index_t j) const { return (u[j] - u_before[j]) + (v[j] - v[j - 1]); }
+  };
+  PaddedGrid grid;
+  const S* x;
+  KOLMO_HD Row row(index_t field, index_t i) const {
+    const S* const u = x + field * 2 * grid.field();
+    return {u + grid.at(i), u + grid.wrapped(i - 1), u + grid.field() + grid.at(i)};
+  }
+};
+
 /// The same for one cell.
 template <class S>
 struct DivergenceCells {
-  PaddedGrid grid;
-  const S* x;
+  DivergenceSource<S> source;
   S* y;
   KOLMO_HD void operator()(index_t item) const {
-    const index_t n = grid.n, row = item / n, j = item - row * n, field = row / n, i = row - field * n;
-    const S *u = x + field * 2 * grid.field(), *v = u + grid.field() + grid.at(i);
-    y[item] = (u[grid.at(i) + j] - u[grid.wrapped(i - 1) + j]) + (v[j] - v[j - 1]);
+    const index_t n = source.grid.n, row = item / n, field = row / n;
+    y[item] = source.row(field, row - field * n).at(item - row * n);
   }
 };
 
@@ -145,56 +156,77 @@ struct CorrectFields {
   }
 };
 
-/// Subtracts the differences of q from a cell.
-template <class S>
-struct CorrectCells {
-  PaddedGrid grid;
-  const S* q;
-  S* x;
-  KOLMO_HD void operator()(index_t item) const {
-    const index_t n = grid.n, row = item / n, j = item - row * n, field = row / n, i = row - field * n;
-    S *u = x + field * 2 * grid.field() + grid.at(i), *v = u + grid.field();
-    const S here = q[item];
-    grid.store(u, j, S(u[j] - (q[(field * n + (i + 1 < n ? i + 1 : 0)) * n + j] - here)));
-    grid.store(v, j, S(v[j] - (q[row * n + (j + 1 < n ? j + 1 : 0)] - here)));
-  }
-};
-
 template <class T>
 struct SpeedAt {
   T speed;
   index_t j;
 };
 
-template <class S>
-struct LoadSpeed {
-  PaddedGrid grid;
-  const S* x;
-  KOLMO_HD auto operator()(index_t row, index_t j) const {
-    const index_t field = row / grid.n, at = field * 2 * grid.field() + grid.at(row - field * grid.n) + j;
-    const auto speed = speed_of(x[at], x[at + grid.field()]);
-    return SpeedAt<std::remove_cv_t<decltype(speed)>>{speed, j};
-  }
-};
-
+/// Of two speeds the one that is not a number, or the larger; of equal ones the first.
 struct FasterOrNan {
   template <class T>
   KOLMO_HD SpeedAt<T> operator()(const SpeedAt<T>& a, const SpeedAt<T>& b) const {
-    if (is_nan(a.speed)) return a;
-    return is_nan(b.speed) || b.speed > a.speed ? b : a;
+    const bool a_nan = is_nan(a.speed), b_nan = is_nan(b.speed);
+    if (a_nan != b_nan) return a_nan ? a : b;
+    if (!a_nan && a.speed != b.speed) return a.speed > b.speed ? a : b;
+    return a.j <= b.j ? a : b;
   }
 };
 
-template <class T>
-struct StoreViolation {
-  index_t n;
-  Violation<T>* violations;  // one per row
+/// The same as CorrectFields for a device: an item is a row, shared by a team, with a violation of its own.
+template <class T, class S>
+struct CorrectRows {
+  static constexpr int team_threads = 32;
+
+  PaddedGrid grid;
+  const S* q;
+  S* x;
+  Violation<T>* violations;
   index_t step;
   T limit;
-  KOLMO_HD void operator()(index_t row, const SpeedAt<T>& fastest) const {
-    if (violations[row].step < 0 && !(fastest.speed <= limit))
-      violations[row] = {step, row % n, fastest.j, fastest.speed};
+
+  template <class Team>
+  KOLMO_HD void operator()(const Team& team, index_t row) const {
+    const index_t n = grid.n, field = row / n, i = row - field * n;
+    S *u = x + field * 2 * grid.field() + grid.at(i), *v = u + grid.field();
+    bool slow = true;
+    if (q != nullptr) {
+      const S *here = q + row * n, *next = q + (field * n + (i + 1 < n ? i + 1 : 0)) * n;
+      for (index_t j = team.rank(); j < n; j += team.size()) {
+        const S centre = here[j];
+        const S u_new = u[j] - (next[j] - centre), v_new = v[j] - (here[j + 1 < n ? j + 1 : 0] - centre);
+        grid.store(u, j, u_new);
+        grid.store(v, j, v_new);
+        slow = slow && speed_of(u_new, v_new) <= limit;
+      }
+    } else {
+      for (index_t j = team.rank(); j < n; j += team.size()) slow = slow && speed_of(u[j], v[j]) <= limit;
+    }
+    if (team.any(!slow)) note(team, row, i, u, v);
   }
+
+  template <class Team>
+  KOLMO_HD void note(const Team& team, index_t row, index_t i, const S* u, const S* v) const {
+    SpeedAt<T> fastest{T(-1), grid.n};
+    for (index_t j = team.rank(); j < grid.n; j += team.size())
+      fastest = FasterOrNan{}(fastest, SpeedAt<T>{speed_of(u[j], v[j]), j});
+    fastest = team.fold(fastest, FasterOrNan{});
+    if (team.rank() == 0 && violations[row].step < 0) violations[row] = {step, i, fastest.j, fastest.speed};
+  }
+};
+
+/// Whether a row has a violation, for one look at all of them.
+template <class T>
+struct LoadViolated {
+  const Violation<T>* violations;
+  KOLMO_HD int operator()(index_t, index_t row) const { return violations[row].step >= 0 ? 1 : 0; }
+};
+struct EitherOne {
+  KOLMO_HD int operator()(int a, int b) const { return a > b ? a : b; }
+};
+struct StoreOne {
+  int* found;
+  KOLMO_HD void operator()(index_t, int any) const { *found = any; }
 };
 
 /// Factors of the modes of spectra [n, 2, m], m = n/2 + 1, as a function of the 5-point Laplacian's eigenvalue times
@@ -226,20 +258,12 @@ struct ImplicitDiffusionFactor {
   double operator()(double eigenvalue) const { return scale / (1 - diffusion * eigenvalue); }
 };
 
-template <class B, class T, class S>
-void scale_spectrum(index_t fields, index_t n, index_t m, const T* table, S* spectrum) {
-  if constexpr (takes_fields<B>)
-    kolmo::detail::for_each_item<B>(fields * n, ScaleSpectrumRows<T, S>{n, m, table, spectrum});
-  else
-    B::for_each(fields * n * 2 * m, ScaleSpectrumCells<T, S>{n, m, table, spectrum});
-}
-
 template <class B, class S>
 void divergence_of(const PaddedGrid& grid, index_t batch, const S* x, S* y) {
   if constexpr (takes_fields<B>)
     kolmo::detail::for_each_item<B>(batch * grid.n, DivergenceRows<S>{grid, x, y});
   else
-    B::for_each(batch * grid.n * grid.n, DivergenceCells<S>{grid, x, y});
+    B::for_each(batch * grid.n * grid.n, DivergenceCells<S>{{grid, x}, y});
 }
 
 /// Violations noted by `correct`, for a part of a batch.
@@ -251,6 +275,17 @@ struct Watch {
   Watch(const PaddedGrid& grid, index_t batch)
       : violations(Tensor<Violation<T>, B>::full(Shape{takes_fields<B> ? batch : batch * grid.n}, Violation<T>{})),
         suspects(Tensor<T, B>::uninitialized(Shape{takes_fields<B> ? batch : 0, grid.row})) {}
+
+  /// What was noted; from a device one number is read where nothing was.
+  std::vector<Violation<T>> noted() const {
+    if constexpr (!takes_fields<B>) {
+      auto found = Tensor<int, B>::uninitialized(Shape{1});
+      B::reduce(1, violations.size(), LoadViolated<T>{violations.data()}, EitherOne{}, 0,
+                StoreOne{found.mutable_data()});
+      if (found.to_vector()[0] == 0) return {};
+    }
+    return violations.to_vector();
+  }
 };
 
 /// How a message names an item of a batch; not at all where the batch is that item.
@@ -290,9 +325,7 @@ void correct(const PaddedGrid& grid, index_t batch, const S* q, S* x, Watch<T, B
     kolmo::detail::for_each_item<B>(batch, CorrectFields<T, S>{grid, q, x, watch.suspects.mutable_data(),
                                                                watch.violations.mutable_data(), step, limit});
   } else {
-    if (q != nullptr) B::for_each(batch * grid.n * grid.n, CorrectCells<S>{grid, q, x});
-    B::reduce(batch * grid.n, grid.n, LoadSpeed<S>{grid, x}, FasterOrNan{}, SpeedAt<T>{T(0), 0},
-              StoreViolation<T>{grid.n, watch.violations.mutable_data(), step, limit});
+    for_each_team<B>(batch * grid.n, CorrectRows<T, S>{grid, q, x, watch.violations.mutable_data(), step, limit});
   }
 }
 
@@ -306,24 +339,49 @@ class PeriodicPoisson {
         table_(Tensor<T, B>::from(
             spectral_table<T>(n, InverseEigenvalue{1 / (static_cast<double>(n) * static_cast<double>(n))}))) {}
 
-  index_t columns() const { return fft_.columns(); }
   const RealFft2<T>& fft() const { return fft_; }
 
-  /// Replaces divergences [batch, n, n] by the potentials; `spectrum` is scratch [batch, n, 2, columns].
+  /// Scratch memory for the spectra of `fields` fields.
   template <class S>
-  void solve(index_t batch, S* divergence, S* spectrum) const {
-    filter(batch, table_, divergence, spectrum);
+  Tensor<S, B> scratch(index_t fields) const {
+    return Tensor<S, B>::uninitialized(Shape{fft_.scratch_size(fields)});
+  }
+
+  /// Replaces divergences [batch, n, n] by the potentials.
+  template <class S>
+  void solve(index_t batch, S* divergence, S* scratch) const {
+    filter(batch, table_, divergence, scratch);
+  }
+
+  /// The potentials [batch, n, n] of the divergences of padded velocities. Where `taken`, the divergences stand in
+  /// `potential` already.
+  template <class S>
+  void potential_of(const PaddedGrid& grid, index_t batch, const S* x, bool taken, S* potential, S* scratch) const {
+    if (taken) return solve(batch, potential, scratch);
+    if constexpr (takes_fields<B> || !std::is_same_v<S, T>) {
+      divergence_of<B>(grid, batch, x, potential);
+      solve(batch, potential, scratch);
+    } else {
+      fft_.template filter_from<B>(batch, DivergenceSource<S>{grid, x}, potential, modes(table_), scratch);
+    }
   }
 
   /// Multiplies the modes of fields by a table of spectral_table; the table holds the factor 1/n^2.
   template <class S>
-  void filter(index_t fields, const Tensor<T, B>& table, S* x, S* spectrum) const {
-    fft_.template forward<B>(fields, x, spectrum);
-    scale_spectrum<B>(fields, n_, fft_.columns(), table.data(), spectrum);
-    fft_.template inverse<B>(fields, spectrum, x);
+  void filter(index_t fields, const Tensor<T, B>& table, S* x, S* scratch) const {
+    if constexpr (takes_fields<B>) {
+      const index_t m = fft_.columns();
+      fft_.template forward<B>(fields, x, scratch);
+      kolmo::detail::for_each_item<B>(fields * n_, ScaleSpectrumRows<T, S>{n_, m, table.data(), scratch});
+      fft_.template inverse<B>(fields, scratch, x);
+    } else {
+      fft_.template filter<B>(fields, x, x, modes(table), scratch);
+    }
   }
 
  private:
+  TableOfModes<T> modes(const Tensor<T, B>& table) const { return {n_, fft_.columns(), table.data()}; }
+
   index_t n_;
   RealFft2<T> fft_;
   Tensor<T, B> table_;

@@ -107,11 +107,10 @@ struct ProjectOperation {
       const auto grid = PaddedGrid::of<T>(n);
       auto state = Tensor<T, B>::uninitialized(Shape{count, 2, n, grid.row});
       auto divergence = Tensor<T, B>::uninitialized(Shape{count, n, n});
-      auto spectrum = Tensor<T, B>::uninitialized(Shape{count, n, 2, poisson->columns()});
+      auto scratch = poisson->template scratch<T>(count);
       Watch<T, B> watch(grid, count);
       pad<B>(grid, count * 2, source.data() + begin * cells, state.mutable_data());
-      divergence_of<B>(grid, count, state.data(), divergence.mutable_data());
-      poisson->solve(count, divergence.mutable_data(), spectrum.mutable_data());
+      poisson->potential_of(grid, count, state.data(), false, divergence.mutable_data(), scratch.mutable_data());
       correct<B>(grid, count, divergence.data(), state.mutable_data(), watch, 0, kolmo::detail::infinity<T>());
       unpad<B>(grid, count * 2, state.data(), target + begin * cells);
     });
