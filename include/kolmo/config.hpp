@@ -53,8 +53,10 @@ Use -O3 -march=native -fno-math-errno -fno-trapping-math instead, or define KOLM
 #endif
 
 // The next loop, of a few constant iterations over registers, is unrolled on every optimisation level.
-#if defined(__NVCC__)
+#if defined(__CUDA_ARCH__)
 #define KOLMO_UNROLLED _Pragma("unroll")
+#elif defined(__NVCC__)
+#define KOLMO_UNROLLED
 #elif defined(__clang__)
 #define KOLMO_UNROLLED _Pragma("clang loop unroll(full)")
 #else
@@ -62,8 +64,10 @@ Use -O3 -march=native -fno-math-errno -fno-trapping-math instead, or define KOLM
 #endif
 
 // The next loop stays one loop: its body already fills the registers.
-#if defined(__NVCC__)
+#if defined(__CUDA_ARCH__)
 #define KOLMO_ROLLED _Pragma("unroll 1")
+#elif defined(__NVCC__)
+#define KOLMO_ROLLED
 #elif defined(__clang__)
 #define KOLMO_ROLLED _Pragma("clang loop unroll(disable)")
 #else
