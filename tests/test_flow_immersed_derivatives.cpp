@@ -1,5 +1,6 @@
 // Derivatives through the immersed-boundary solver: forward against differences, reverse against forward.
 
+#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/flow/immersed_transition.hpp>
 
 #include <kolmo/core/random.hpp>
@@ -124,6 +125,25 @@ TEST_CASE("immersed: a batch of states has the values and gradients of each, and
   CHECK(error < 1e-12 * most);
   const auto single = transition(flow, two, 4).to_vector(), all = plain.value().to_vector();
   CHECK(std::equal(single.begin(), single.end(), all.begin() + static_cast<std::ptrdiff_t>(single.size())));
+}
+
+TEST_CASE("immersed: a device advances a batch at once, each state as the host advances it alone") {
+  for (const index_t levels : {1, 3}) {
+    const ImmersedScheme scheme = levels == 1 ? ImmersedScheme::ab2 : ImmersedScheme::rk3;
+    const Immersed<double> flow = small_flow(levels, scheme);
+    const Immersed<double, FakeDevice> device(flow.options(), flow.bodies());
+    std::vector<double> all;
+    const V one = developed(flow, 2);
+    for (const V& x : {one, developed(flow, 4), developed(flow, 5)})
+      for (const double value : x.to_vector()) all.push_back(value);
+    using D = Tensor<double, FakeDevice>;
+    for (const index_t steps : {0, 3}) {
+      const auto host = transition(flow, V::from(all, Shape{3, one.size()}), steps).to_vector();
+      const auto batch = transition(device, D::from(all, Shape{3, one.size()}), steps).to_vector();
+      for (std::size_t i = 0; i < host.size(); ++i) REQUIRE(std::abs(host[i] - batch[i]) < 1e-9);
+      CHECK(transition(device, D::zeros(Shape{0, one.size()}), steps).size() == 0);
+    }
+  }
 }
 
 TEST_CASE("immersed: transitions refuse packed states of other sizes and moving bodies") {

@@ -149,7 +149,7 @@ class Immersed {
     const detail::Coupling<T, B> coupling = system_->moving() ? system_->couple(set) : system_->coupling();
     Work<T> work(system_->stepper().shape(), 2 * points());
     system_->stepper().streamfunction(state.vorticity.data(), work.psi.mutable_data(), work.psi_rings.mutable_data());
-    coupling.interpolate(work.psi.data(), work.velocity.mutable_data());
+    coupling.interpolate(system_->stepper().shape(), work.psi.data(), work.velocity.mutable_data());
     const std::vector<T> velocity = work.velocity.to_vector();
     const std::vector<double> wanted = System::wanted_velocities(set, system_->base_flow(state.time));
     double most = 0;
@@ -257,7 +257,7 @@ class Immersed {
     };
     const auto precondition = [&](const std::vector<double>& x) {
       in = V::from(turned(x, set.angle, -1));
-      system_->preconditioner()->solve(in.data(), out.mutable_data());
+      system_->preconditioner()->solve(1, in.data(), out.mutable_data());
       const std::vector<T> y = out.to_vector();
       const std::vector<T> back = turned(std::vector<double>(y.begin(), y.end()), set.angle, 1);
       return std::vector<double>(back.begin(), back.end());

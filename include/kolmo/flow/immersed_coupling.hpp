@@ -120,22 +120,28 @@ struct CouplingLists {
   }
 };
 
+/// An item is a velocity of one case.
 template <class S>
 struct CouplingKernel {
+  index_t velocities, nodes;
   const std::int32_t* node;
   const BaseScalar<S>* weight;
   const S* psi;
   S* velocity;
-  KOLMO_HD void operator()(index_t k) const {
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t k = item % velocities;
+    const S* field = psi + item / velocities * nodes;
     S sum = S(BaseScalar<S>(0));
     for (int e = 0; e < CouplingLists::width; ++e)
-      sum = sum + weight[k * CouplingLists::width + e] * psi[node[k * CouplingLists::width + e]];
-    velocity[k] = sum;
+      sum = sum + weight[k * CouplingLists::width + e] * field[node[k * CouplingLists::width + e]];
+    velocity[item] = sum;
   }
 };
 
+/// An item is a node with entries, of one case.
 template <class S>
 struct CouplingTransposeKernel {
+  index_t velocities, nodes, count;
   const std::int32_t* touched;
   const std::int32_t* begin;
   const std::int32_t* velocity;
@@ -143,10 +149,13 @@ struct CouplingTransposeKernel {
   const S* forces;
   BaseScalar<S> factor;
   S* field;
-  KOLMO_HD void operator()(index_t k) const {
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t k = item % count, one_case = item / count;
+    const S* force = forces + one_case * velocities;
+    S& target = field[one_case * nodes + touched[k]];
     S sum = S(BaseScalar<S>(0));
-    for (std::int32_t e = begin[k]; e < begin[k + 1]; ++e) sum = sum + weight[e] * forces[velocity[e]];
-    field[touched[k]] = field[touched[k]] + factor * sum;
+    for (std::int32_t e = begin[k]; e < begin[k + 1]; ++e) sum = sum + weight[e] * force[velocity[e]];
+    target = target + factor * sum;
   }
 };
 
@@ -170,16 +179,18 @@ class Coupling {
   /// The nodes with entries lie in rows and columns [begin, end), counted from 0.
   const NodeBox& box() const { return box_; }
 
-  /// velocity = P psi, of the finest level.
+  /// velocity [cases, velocities] = P psi, of the finest level.
   template <class S>
-  void interpolate(const S* psi, S* velocity) const {
-    B::for_each(velocities_, CouplingKernel<S>{node_.data(), weight_.data(), psi, velocity});
+  void interpolate(const GridShape& g, const S* psi, S* velocity) const {
+    B::for_each(g.cases * velocities_,
+                CouplingKernel<S>{velocities_, g.nodes(), node_.data(), weight_.data(), psi, velocity});
   }
   /// field += factor P^T forces, on the finest level.
   template <class S>
-  void spread(const S* forces, T factor, S* field) const {
-    B::for_each(touched_.size(), CouplingTransposeKernel<S>{touched_.data(), begin_.data(), velocity_.data(),
-                                                            transposed_weight_.data(), forces, factor, field});
+  void spread(const GridShape& g, const S* forces, T factor, S* field) const {
+    B::for_each(g.cases * touched_.size(),
+                CouplingTransposeKernel<S>{velocities_, g.nodes(), touched_.size(), touched_.data(), begin_.data(),
+                                           velocity_.data(), transposed_weight_.data(), forces, factor, field});
   }
 
  private:

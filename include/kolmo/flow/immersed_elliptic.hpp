@@ -17,19 +17,19 @@ struct Symbol {
   T constant, factor;
 };
 
-/// Divides the sine coefficients of one row by the symbol. An item is a row.
+/// Divides the sine coefficients of one row by the symbol. An item is a row of one case.
 template <class S>
 struct SymbolKernel {
   using T = BaseScalar<S>;
   const T* cosines_x;  // 2 cos(pi k/nx) - 2, k = 1 ...
   const T* cosines_y;
-  index_t columns;
+  index_t rows, columns;
   Symbol<T> symbol;
   T scale;
   S* coefficients;
   KOLMO_HD void operator()(index_t item) const {
     S* c = coefficients + item * columns;
-    const T add = symbol.constant + symbol.factor * cosines_x[item], factor = symbol.factor, s = scale;
+    const T add = symbol.constant + symbol.factor * cosines_x[item % rows], factor = symbol.factor, s = scale;
     const T* cosines = cosines_y;
     KOLMO_INDEPENDENT
     for (index_t j = 0; j < columns; ++j) c[j] = c[j] * (s / (add + factor * cosines[j]));
@@ -37,13 +37,13 @@ struct SymbolKernel {
 };
 
 /// On one level, all as sine coefficients: omega <- scale (1 - alpha L)^-1 omega, or with `change`
-/// omega <- omega - scale (1 - alpha L)^-1 change; psi <- -L^-1 omega. An item is a row.
+/// omega <- omega - scale (1 - alpha L)^-1 change; psi <- -L^-1 omega. An item is a row of one case.
 template <class S>
 struct SpectralStepKernel {
   using T = BaseScalar<S>;
   const T* cosines_x;
   const T* cosines_y;
-  index_t columns;
+  index_t rows, columns;
   T alpha;   // over d^2, times -1
   T square;  // d^2
   T scale;
@@ -53,7 +53,7 @@ struct SpectralStepKernel {
   KOLMO_HD void operator()(index_t item) const {
     S* w = omega + item * columns;
     S* p = psi + item * columns;
-    const T across = cosines_x[item], a = alpha, s = scale, to_psi = -square;
+    const T across = cosines_x[item % rows], a = alpha, s = scale, to_psi = -square;
     const T* cosines = cosines_y;
     if (change == nullptr) {
       KOLMO_INDEPENDENT
@@ -76,24 +76,34 @@ struct SpectralStepKernel {
   }
 };
 
-/// Takes `factor` times the border values from the nodes next to the border. One item: a level.
+/// Takes `factor` times the border values from the nodes next to the border: west and east lines (ny-1 each), then
+/// south and north without their corners (nx-3 each). An item is a node of one case.
 template <class S>
 struct BorderKernel {
   using T = BaseScalar<S>;
   GridShape g;
-  const S* ring;
+  const S* rings;  // of the level
   T factor;
-  S* field;  // of the level
-  KOLMO_HD void operator()(index_t) const {
-    const S *west = ring, *east = ring + (g.ny + 1), *south = ring + 2 * (g.ny + 1), *north = south + (g.nx + 1);
-    for (index_t j = 1; j < g.ny; ++j) {
-      field[g.node(1, j)] = field[g.node(1, j)] - factor * west[j];
-      field[g.node(g.nx - 1, j)] = field[g.node(g.nx - 1, j)] - factor * east[j];
+  S* field;
+  KOLMO_HD static index_t nodes(const GridShape& g) { return 2 * (g.ny - 1) + 2 * (g.nx - 3); }
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t one_case = item / nodes(g), up = g.ny - 1, across = g.nx - 3;
+    const index_t k = item - one_case * nodes(g), rest = k - 2 * up;
+    index_t i, j;
+    if (rest < 0) {
+      i = k < up ? 1 : g.nx - 1;
+      j = (k < up ? k : k - up) + 1;
+    } else {
+      i = (rest < across ? rest : rest - across) + 2;
+      j = rest < across ? 1 : g.ny - 1;
     }
-    for (index_t i = 1; i < g.nx; ++i) {
-      field[g.node(i, 1)] = field[g.node(i, 1)] - factor * south[i];
-      field[g.node(i, g.ny - 1)] = field[g.node(i, g.ny - 1)] - factor * north[i];
-    }
+    const S *west = rings + one_case * g.ring(), *east = west + (g.ny + 1), *south = east + (g.ny + 1),
+            *north = south + (g.nx + 1);
+    S& value = field[one_case * g.nodes() + g.node(i, j)];
+    if (i == 1) value = value - factor * west[j];
+    if (i == g.nx - 1) value = value - factor * east[j];
+    if (j == 1) value = value - factor * south[i];
+    if (j == g.ny - 1) value = value - factor * north[i];
   }
 };
 
@@ -204,7 +214,23 @@ class NestedElliptic {
   }
 
   const GridShape& shape() const { return g_; }
-  const SineTransform2<T>& sine() const { return sine_; }
+
+  /// The same for `cases` cases at once.
+  NestedElliptic for_cases(index_t cases) const {
+    NestedElliptic result = *this;
+    result.g_.cases = cases;
+    return result;
+  }
+
+  /// The sine transform of one level, in place; of a part of its rows and columns.
+  template <class S>
+  void transform(S* u) const {
+    sine_.template apply<B>(g_.cases, u, u, T(1));
+  }
+  template <class S>
+  void transform_part(S* u, const typename SineTransform2<T>::Part& part) const {
+    sine_.template apply_part<B>(g_.cases, static_cast<const S*>(u), u, part);
+  }
 
   /// 1 + alpha L, or factor L.
   Symbol<T> helmholtz(double alpha, index_t level) const {
@@ -216,10 +242,11 @@ class NestedElliptic {
 
   template <class S>
   void coarsen(S* field) const {
-    for (index_t l = 1; l < g_.levels; ++l) for_each_item<B>(g_.nx / 2 - 1, CoarsenKernel<S>{g_, field, l});
+    for (index_t l = 1; l < g_.levels; ++l)
+      for_each_item<B>(g_.cases * (g_.nx / 2 - 1), CoarsenKernel<S>{g_, field, l});
   }
 
-  /// field <- K^T field.
+  /// field <- K^T field, of one case.
   template <class S>
   void coarsen_transpose(S* field) const {
     for (index_t l = g_.levels - 1; l > 0; --l) {
@@ -232,13 +259,14 @@ class NestedElliptic {
   /// Borders of all levels but the last of a field; the last stays as it is (zero).
   template <class S>
   void extend(const S* field, S* rings) const {
-    B::for_each((g_.levels - 1) * g_.ring(), ExtendKernel<S>{g_, field, rings});
+    B::for_each((g_.levels - 1) * g_.cases * g_.ring(), ExtendKernel<S>{g_, field, rings});
   }
   template <class S>
   void extend_level(const S* field, S* rings, index_t level) const {
-    B::for_each(g_.ring(), ExtendKernel<S>{g_, field + level * g_.nodes(), rings + level * g_.ring()});
+    const index_t slab = level * g_.cases;
+    B::for_each(g_.cases * g_.ring(), ExtendKernel<S>{g_, field + slab * g_.nodes(), rings + slab * g_.ring()});
   }
-  /// Adds the transpose: interiors of coarser levels receive what their finer neighbours' borders have.
+  /// Adds the transpose, of one case: interiors of coarser levels receive what their finer neighbours' borders have.
   template <class S>
   void extend_transpose(const S* rings, S* field) const {
     for (index_t l = 0; l + 1 < g_.levels; ++l) extend_level_transpose(rings, field, l);
@@ -254,18 +282,19 @@ class NestedElliptic {
   void solve(const Symbols& symbols, S* u, S* rings) const {
     coarsen(u);
     for (index_t l = g_.levels - 1; l >= 0; --l) {
-      S* level = u + l * g_.nodes();
+      S* level = u + l * g_.cases * g_.nodes();
       const Symbol<T> symbol = symbols(l);
       if (l + 1 < g_.levels) {
         extend_level(u, rings, l);
-        for_each_item<B>(1, BorderKernel<S>{g_, rings + l * g_.ring(), symbol.factor, level});
+        B::for_each(g_.cases * BorderKernel<S>::nodes(g_),
+                    BorderKernel<S>{g_, rings + l * g_.cases * g_.ring(), symbol.factor, level});
       }
       divide(symbol, level);
     }
   }
 
-  /// u <- transpose of solve, applied to u; with `ring_gradients` (may be null) the gradients of the borders that
-  /// solve returned, which are used up.
+  /// u <- transpose of solve, applied to u, of one case; with `ring_gradients` (may be null) the gradients of the
+  /// borders that solve returned, which are used up.
   template <class S, class Symbols>
   void solve_transpose(const Symbols& symbols, S* u, S* ring_gradients) const {
     auto rings = Tensor<S, B>::uninitialized(Shape{g_.ring()});
@@ -282,21 +311,22 @@ class NestedElliptic {
     coarsen_transpose(u);
   }
 
-  /// One level with zero border: u <- symbol^-1 u.
+  /// One level with zero border, all cases: u <- symbol^-1 u.
   template <class S>
   void divide(const Symbol<T>& symbol, S* u) const {
-    sine_.template apply<B>(1, u, u, T(1));
+    transform(u);
     const T scale = T(1) / static_cast<T>(4 * g_.nx * g_.ny);
-    for_each_item<B>(g_.rows(), SymbolKernel<S>{cosines_x_.data(), cosines_y_.data(), g_.columns(), symbol, scale, u});
-    sine_.template apply<B>(1, u, u, T(1));
+    for_each_item<B>(g_.cases * g_.rows(),
+                     SymbolKernel<S>{cosines_x_.data(), cosines_y_.data(), g_.rows(), g_.columns(), symbol, scale, u});
+    transform(u);
   }
 
   /// See SpectralStepKernel; `change` may be null.
   template <class S>
   void spectral_step(double alpha, const S* change, S* omega, S* psi) const {
     const T scale = T(1) / static_cast<T>(4 * g_.nx * g_.ny);
-    for_each_item<B>(g_.rows(),
-                     SpectralStepKernel<S>{cosines_x_.data(), cosines_y_.data(), g_.columns(),
+    for_each_item<B>(g_.cases * g_.rows(),
+                     SpectralStepKernel<S>{cosines_x_.data(), cosines_y_.data(), g_.rows(), g_.columns(),
                                            static_cast<T>(-alpha * inverse_square_[0]),
                                            static_cast<T>(1 / inverse_square_[0]), scale, change, omega, psi});
   }

@@ -7,12 +7,14 @@
 #include <cmath>
 #include <vector>
 
+#include <kolmo/backend/eigen.hpp>
 #include <kolmo/core/tensor.hpp>
 #include <kolmo/flow/immersed_operators.hpp>
 
 namespace kolmo::flow::detail {
 
-/// y[r] = sum of a[r, c] x[c] over columns begin..end: lower triangles end at r, upper ones begin there.
+/// y[r] = sum of a[r, c] x[c] over columns begin..end: lower triangles end at r, upper ones begin there. An item is a
+/// row of one case.
 template <class S>
 struct TriangleKernel {
   using T = BaseScalar<S>;
@@ -21,20 +23,22 @@ struct TriangleKernel {
   S* y;
   index_t n;
   bool lower;
-  KOLMO_HD void operator()(index_t r) const {
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t r = item % n;
     const T* row = a + r * n;
+    const S* from = x + (item - r);
     const index_t first = lower ? 0 : r, last = lower ? r + 1 : n;
     constexpr int lanes = 16;
     S lane[lanes];
     for (int k = 0; k < lanes; ++k) lane[k] = S(T(0));
     index_t c = first;
     for (; c + lanes <= last; c += lanes)
-      for (int k = 0; k < lanes; ++k) lane[k] = lane[k] + row[c + k] * x[c + k];
+      for (int k = 0; k < lanes; ++k) lane[k] = lane[k] + row[c + k] * from[c + k];
     S sum = S(T(0));
-    for (; c < last; ++c) sum = sum + row[c] * x[c];
+    for (; c < last; ++c) sum = sum + row[c] * from[c];
     for (int width = lanes / 2; width > 0; width /= 2)
       for (int k = 0; k < width; ++k) lane[k] = lane[k] + lane[k + width];
-    y[r] = sum + lane[0];
+    y[item] = sum + lane[0];
   }
 };
 
@@ -43,12 +47,14 @@ struct PermuteKernel {
   const S* x;
   const std::int32_t* order;
   S* y;
+  index_t n;
   bool inverse;
-  KOLMO_HD void operator()(index_t i) const {
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t i = item % n, first = item - i;
     if (inverse)
-      y[order[i]] = x[i];
+      y[first + order[i]] = x[item];
     else
-      y[i] = x[order[i]];
+      y[item] = x[first + order[i]];
   }
 };
 
@@ -143,17 +149,25 @@ class ForceSolve {
   /// max |M - M^T| / max |M|
   double asymmetry() const { return asymmetry_; }
 
-  /// forces = M^-1 velocity.
+  /// forces = M^-1 velocity, [cases, n].
   template <class S>
-  void solve(const S* velocity, S* forces) const {
-    auto work = Tensor<S, B>::uninitialized(Shape{2, n_});
+  void solve(index_t cases, const S* velocity, S* forces) const {
+    auto work = Tensor<S, B>::uninitialized(Shape{2, cases, n_});
     S* a = work.mutable_data();
-    S* b = a + n_;
-    B::for_each(n_, PermuteKernel<S>{velocity, order_.data(), a, false});
-    B::for_each(n_, TriangleKernel<S>{lower_.data(), a, b, n_, true});
-    B::for_each(n_, TriangleKernel<S>{upper_.data(), b, forces, n_, false});
+    S* b = a + cases * n_;
+    B::for_each(cases * n_, PermuteKernel<S>{velocity, order_.data(), a, n_, false});
+    if constexpr (std::is_same_v<S, T>) {
+      if (cases > 1) {
+        // The triangles' zeros cost less than not being a product of matrices.
+        B::gemm(product(cases, a, lower_.data(), b));
+        B::gemm(product(cases, b, upper_.data(), forces));
+        return;
+      }
+    }
+    B::for_each(cases * n_, TriangleKernel<S>{lower_.data(), a, b, n_, true});
+    B::for_each(cases * n_, TriangleKernel<S>{upper_.data(), b, forces, n_, false});
   }
-  /// velocity = M^-T forces.
+  /// velocity = M^-T forces, of one case.
   template <class S>
   void solve_transpose(const S* forces, S* velocity) const {
     auto work = Tensor<S, B>::uninitialized(Shape{2, n_});
@@ -161,10 +175,21 @@ class ForceSolve {
     S* b = a + n_;
     B::for_each(n_, TriangleKernel<S>{upper_transposed_.data(), forces, a, n_, true});
     B::for_each(n_, TriangleKernel<S>{lower_transposed_.data(), a, b, n_, false});
-    B::for_each(n_, PermuteKernel<S>{b, order_.data(), velocity, true});
+    B::for_each(n_, PermuteKernel<S>{b, order_.data(), velocity, n_, true});
   }
 
  private:
+  /// C [cases, n] = A [cases, n] times the transpose of a triangle.
+  GemmCall<T> product(index_t cases, const T* a, const T* triangle, T* c) const {
+    GemmCall<T> call;
+    call.transpose_b = true;
+    call.m = cases;
+    call.n = call.k = call.leading_a = call.leading_b = call.leading_c = n_;
+    call.a = a;
+    call.b = triangle;
+    call.c = c;
+    return call;
+  }
   Tensor<T, B> table(const std::vector<double>& x) const {
     return Tensor<T, B>::from(std::vector<T>(x.begin(), x.end())).reshaped(Shape{n_, n_});
   }

@@ -12,20 +12,20 @@
 
 namespace kolmo::flow::detail {
 
-/// X = omega v and Y = -omega u at nodes. An item is a row i - 1 of one level.
+/// X = omega v and Y = -omega u at nodes. An item is a row i - 1 of one slab.
 template <class S>
 struct ProductKernel {
   using T = BaseScalar<S>;
   GridShape g;
   const S* omega;
   const S* flux;
-  const T* half_inverse_spacing;  // 1/(2 d) of every level
+  PerLevel<T> half_inverse_spacing;  // 1/(2 d)
   S* x;
   S* y;
   KOLMO_HD void operator()(index_t item) const {
-    const index_t level = item / g.rows(), i = item % g.rows() + 1, n = g.columns();
-    const T scale = half_inverse_spacing[level];
-    const S* q = flux + level * g.fluxes();
+    const index_t slab = item / g.rows(), i = item % g.rows() + 1, n = g.columns();
+    const T scale = half_inverse_spacing[g.level_of(slab)];
+    const S* q = flux + slab * g.fluxes();
     const S* qx = q + g.flux_x(i, 0);
     const S* west = q + g.flux_y(i - 1, 1);
     const S* east = q + g.flux_y(i, 1);
@@ -41,7 +41,7 @@ struct ProductKernel {
 };
 
 /// Weights of the node velocities where two levels meet: the transposes of how fluxes of the finer level enter the
-/// coarser one's. Positions count from the start of all levels' fluxes; unused entries have weight 0.
+/// coarser one's. Positions count from the start of all slabs' fluxes; unused entries have weight 0.
 template <class T>
 struct InterfaceStencil {
   index_t position[4];
@@ -79,17 +79,17 @@ struct InterfaceNodes {
 
   /// From an interface node, no corner, to the node next to it inside; positions in a nodal field.
   KOLMO_HD index_t inward(int side_x, int side_y) const { return side_x != 0 ? -side_x * g.columns() : -side_y; }
-  /// The finer level's node next to it inside, counted from the start of all levels.
-  KOLMO_HD index_t first_fine(index_t level, index_t i, index_t j, int side_x, int side_y) const {
+  /// The finer level's node next to it inside, counted from the start of all slabs.
+  KOLMO_HD index_t first_fine(index_t slab, index_t i, index_t j, int side_x, int side_y) const {
     const index_t fine_i = side_x < 0 ? 1 : side_x > 0 ? g.nx - 1 : 2 * (i - g.inner_x);
     const index_t fine_j = side_y < 0 ? 1 : side_y > 0 ? g.ny - 1 : 2 * (j - g.inner_y);
-    return (level - 1) * g.nodes() + g.node(fine_i, fine_j);
+    return (slab - g.cases) * g.nodes() + g.node(fine_i, fine_j);
   }
 
-  /// u of node (i, j) of `level`, times its spacing.
+  /// u of node (i, j) of a slab, times the spacing of its level.
   template <class T>
-  KOLMO_HD InterfaceStencil<T> u(index_t level, index_t i, index_t j, int side_x, int side_y) const {
-    const index_t coarse = level * g.fluxes(), fine = coarse - g.fluxes();
+  KOLMO_HD InterfaceStencil<T> u(index_t slab, index_t i, index_t j, int side_x, int side_y) const {
+    const index_t coarse = slab * g.fluxes(), fine = coarse - g.cases * g.fluxes();
     const index_t below = coarse + g.flux_x(i, j - 1), above = coarse + g.flux_x(i, j);
     if (side_y == 0) return {{below, above, below, below}, {T(0.5), T(0.5), T(0), T(0)}};
     const index_t row = side_y < 0 ? 0 : g.ny - 1, outside = side_y < 0 ? below : above,
@@ -98,8 +98,8 @@ struct InterfaceNodes {
     return side<T>(outside, fine + g.flux_x(2 * (i - g.inner_x), row), g.ny);
   }
   template <class T>
-  KOLMO_HD InterfaceStencil<T> v(index_t level, index_t i, index_t j, int side_x, int side_y) const {
-    const index_t coarse = level * g.fluxes(), fine = coarse - g.fluxes();
+  KOLMO_HD InterfaceStencil<T> v(index_t slab, index_t i, index_t j, int side_x, int side_y) const {
+    const index_t coarse = slab * g.fluxes(), fine = coarse - g.cases * g.fluxes();
     const index_t left = coarse + g.flux_y(i - 1, j), right = coarse + g.flux_y(i, j);
     if (side_x == 0) return {{left, right, left, left}, {T(0.5), T(0.5), T(0), T(0)}};
     const index_t column = side_x < 0 ? 0 : g.nx - 1, outside = side_x < 0 ? left : right,
@@ -119,32 +119,32 @@ struct InterfaceNodes {
   }
 };
 
-/// Products at interface nodes, with their own velocities. An item is an interface node of one level from 1 on.
+/// Products at interface nodes, with their own velocities. An item is an interface node of a slab from level 1 on.
 template <class S>
 struct InterfaceProductKernel {
   using T = BaseScalar<S>;
   GridShape g;
   const S* omega;
   const S* flux;
-  const T* half_inverse_spacing;
+  PerLevel<T> half_inverse_spacing;
   S* x;
   S* y;
   KOLMO_HD void operator()(index_t item) const {
     const InterfaceNodes nodes{g};
-    const index_t level = item / nodes.count() + 1;
+    const index_t slab = item / nodes.count() + g.cases;
     index_t i, j;
     int side_x, side_y;
     nodes.node(item % nodes.count(), i, j, side_x, side_y);
-    const index_t at = level * g.nodes() + g.node(i, j);
-    const T scale = T(2) * half_inverse_spacing[level];
-    x[at] = omega[at] * nodes.v<T>(level, i, j, side_x, side_y).sum(flux) * scale;
-    y[at] = -(omega[at] * nodes.u<T>(level, i, j, side_x, side_y).sum(flux) * scale);
+    const index_t at = slab * g.nodes() + g.node(i, j);
+    const T scale = T(2) * half_inverse_spacing[g.level_of(slab)];
+    x[at] = omega[at] * nodes.v<T>(slab, i, j, side_x, side_y).sum(flux) * scale;
+    y[at] = -(omega[at] * nodes.u<T>(slab, i, j, side_x, side_y).sum(flux) * scale);
   }
 };
 
 /// The products one node inside the interface that make a plain central difference at the interface use the finer
 /// level's fluxes: X1 + (X2 - X0)/2 with X0 on the interface, X1 and X2 the next nodes of the finer level.
-/// An item is an interface node of one level from 1 on; corners have nothing to do.
+/// An item is an interface node of a slab from level 1 on; corners have nothing to do.
 template <class S>
 struct InterfaceInsideKernel {
   using T = BaseScalar<S>;
@@ -153,20 +153,20 @@ struct InterfaceInsideKernel {
   S* y;
   KOLMO_HD void operator()(index_t item) const {
     const InterfaceNodes nodes{g};
-    const index_t level = item / nodes.count() + 1;
+    const index_t slab = item / nodes.count() + g.cases;
     index_t i, j;
     int side_x, side_y;
     nodes.node(item % nodes.count(), i, j, side_x, side_y);
     if (side_x != 0 && side_y != 0) return;
-    const index_t at = level * g.nodes() + g.node(i, j);
+    const index_t at = slab * g.nodes() + g.node(i, j);
     S* field = side_x != 0 ? y : x;
-    const index_t step = nodes.inward(side_x, side_y), first = nodes.first_fine(level, i, j, side_x, side_y);
+    const index_t step = nodes.inward(side_x, side_y), first = nodes.first_fine(slab, i, j, side_x, side_y);
     field[at + step] = field[first] + T(0.5) * (field[first + step] - field[at]);
   }
 };
 
 /// N = (Y[i+1] - Y[i-1] + X[j-1] - X[j+1]) / (2 d), zero strictly inside the finer domain, and the explicit side
-/// r = omega + diffusion (sum of neighbours - 4 omega) + now N + before N_before. An item is a row of one level.
+/// r = omega + diffusion (sum of neighbours - 4 omega) + now N + before N_before. An item is a row of one slab.
 template <class S>
 struct ExplicitKernel {
   using T = BaseScalar<S>;
@@ -177,20 +177,19 @@ struct ExplicitKernel {
   const S* x_rings;
   const S* y;
   const S* y_rings;
-  const S* before;                // may be null where `weight_before` is 0
-  const T* half_inverse_spacing;  // per level
-  const T* diffusion;             // per level
+  const S* before;  // may be null where `weight_before` is 0
+  PerLevel<T> half_inverse_spacing, diffusion;
   T weight_now, weight_before;
   S* nonlinear;
   S* r;
 
   KOLMO_HD void operator()(index_t item) const {
-    const index_t level = item / g.rows(), i = item % g.rows() + 1, n = g.columns();
-    const NodeView<S> w(g, omega, omega_rings, level), view_x(g, x, x_rings, level), view_y(g, y, y_rings, level);
+    const index_t slab = item / g.rows(), level = g.level_of(slab), i = item % g.rows() + 1, n = g.columns();
+    const NodeView<S> w(g, omega, omega_rings, slab), view_x(g, x, x_rings, slab), view_y(g, y, y_rings, slab);
     const T scale = half_inverse_spacing[level], spread = diffusion[level];
     const S *here = w.line(i), *west = w.line(i - 1), *east = w.line(i + 1);
     const S *px = view_x.line(i), *y_west = view_y.line(i - 1), *y_east = view_y.line(i + 1);
-    const index_t row = (level * g.rows() + i - 1) * n - 1;
+    const index_t row = item * n - 1;
     S* target = nonlinear + row;
     S* result = r + row;
     KOLMO_INDEPENDENT
@@ -215,7 +214,7 @@ struct ExplicitKernel {
   }
 };
 
-/// ExplicitKernel on one level, products included: omega is zero on the border. An item is a row.
+/// ExplicitKernel on one level, products included: omega is zero on the border. An item is a row of one case.
 template <class S>
 struct ExplicitOneLevelKernel {
   using T = BaseScalar<S>;
@@ -230,14 +229,15 @@ struct ExplicitOneLevelKernel {
   S* r;
 
   KOLMO_HD void operator()(index_t item) const {
-    const index_t i = item + 1, n = g.columns();
+    const index_t i = item % g.rows() + 1, n = g.columns();
     const S* here = omega + item * n - 1;
     const S* west = i == 1 ? zeros : here - n;
     const S* east = i == g.nx - 1 ? zeros : here + n;
-    const S* qx_west = flux + g.flux_x(i - 1, 0);
-    const S* qx_east = flux + g.flux_x(i + 1, 0);
-    const S* qy_west = flux + g.flux_y(i - 1, 0);
-    const S* qy_east = flux + g.flux_y(i, 0);
+    const S* q = flux + item / g.rows() * g.fluxes();
+    const S* qx_west = q + g.flux_x(i - 1, 0);
+    const S* qx_east = q + g.flux_x(i + 1, 0);
+    const S* qy_west = q + g.flux_y(i - 1, 0);
+    const S* qy_east = q + g.flux_y(i, 0);
     const S none = S(T(0));
     S* target = nonlinear + item * n - 1;
     S* result = r + item * n - 1;

@@ -3,9 +3,10 @@
 // border of a level, coarsening, fluxes of a streamfunction. The explicit side of a substep is in
 // immersed_nonlinear.hpp.
 //
-// Fields of all levels lie one after the other. The border of a level is a ring of 2(nx+1) + 2(ny+1) values: west and
-// east lines (ny+1 each), then south and north (nx+1 each), corners in both; its values come from the next coarser
-// level, and are zero on the outermost.
+// Fields of all levels lie one after the other; where several cases are advanced at once, every level holds those of
+// all cases: [levels, cases, ...]. Level and case together are a slab. The border of a level is a ring of 2(nx+1) +
+// 2(ny+1) values: west and east lines (ny+1 each), then south and north (nx+1 each), corners in both; its values come
+// from the next coarser level, and are zero on the outermost.
 
 #include <kolmo/ad/items.hpp>
 #include <kolmo/flow/immersed_grid.hpp>
@@ -33,11 +34,14 @@ using BaseScalar = typename BaseScalarOf<S>::Type;
 /// The integers of an ImmersedGrid, for kernels.
 struct GridShape {
   index_t nx, ny, levels, inner_x, inner_y;
+  index_t cases = 1;
 
   GridShape() = default;
   explicit GridShape(const ImmersedGrid& grid)
       : nx(grid.nx), ny(grid.ny), levels(grid.levels), inner_x(grid.inner_x()), inner_y(grid.inner_y()) {}
 
+  KOLMO_HD index_t slabs() const { return levels * cases; }
+  KOLMO_HD index_t level_of(index_t slab) const { return slab / cases; }
   KOLMO_HD index_t rows() const { return nx - 1; }
   KOLMO_HD index_t columns() const { return ny - 1; }
   KOLMO_HD index_t nodes() const { return (nx - 1) * (ny - 1); }
@@ -64,15 +68,23 @@ struct GridShape {
   }
 };
 
-/// A nodal field of one level with its border.
+/// A number for every level, held by value so that kernels need no table in memory.
+template <class T>
+struct PerLevel {
+  static constexpr index_t most = 20;
+  Array<T, most> values{};
+  KOLMO_HD const T& operator[](index_t level) const { return values[level]; }
+};
+
+/// A nodal field of one slab with its border.
 template <class S>
 struct NodeView {
   const S* values;
   const S* ring;
   index_t nx, ny;
 
-  KOLMO_HD NodeView(const GridShape& g, const S* field, const S* rings, index_t level)
-      : values(field + level * g.nodes()), ring(rings + level * g.ring()), nx(g.nx), ny(g.ny) {}
+  KOLMO_HD NodeView(const GridShape& g, const S* field, const S* rings, index_t slab)
+      : values(field + slab * g.nodes()), ring(rings + slab * g.ring()), nx(g.nx), ny(g.ny) {}
 
   /// p with p[j] the value at node (i, j) for 1 <= j <= ny-1.
   KOLMO_HD const S* line(index_t i) const {
@@ -84,7 +96,7 @@ struct NodeView {
 };
 
 /// Border of a level from the interior of the next coarser one: its nodes, and means of two in between.
-/// An item is a ring position of one level but the last.
+/// An item is a ring position of a slab, of any level but the last.
 template <class S>
 struct ExtendKernel {
   using T = BaseScalar<S>;
@@ -92,10 +104,10 @@ struct ExtendKernel {
   const S* field;
   S* rings;
   KOLMO_HD void operator()(index_t item) const {
-    const index_t level = item / g.ring(), k = item % g.ring();
+    const index_t slab = item / g.ring(), k = item % g.ring();
     index_t i = 0, j = 0;
     g.ring_node(k, i, j);
-    const S* coarse = field + (level + 1) * g.nodes() + g.node(g.inner_x + i / 2, g.inner_y + j / 2);
+    const S* coarse = field + (slab + g.cases) * g.nodes() + g.node(g.inner_x + i / 2, g.inner_y + j / 2);
     S value = coarse[0];
     if (i % 2 == 1) value = T(0.5) * (coarse[0] + coarse[g.columns()]);
     if (j % 2 == 1) value = T(0.5) * (coarse[0] + coarse[1]);
@@ -104,7 +116,7 @@ struct ExtendKernel {
 };
 
 /// Values of a coarse level strictly inside the finer domain become 9-point averages of the finer level's.
-/// An item is a row of them on `level`.
+/// An item is a row of them on `level`, in one case.
 template <class S>
 struct CoarsenKernel {
   GridShape g;
@@ -113,8 +125,9 @@ struct CoarsenKernel {
   KOLMO_HD void operator()(index_t item) const {
     using T = BaseScalar<S>;
     const index_t n = g.columns();
-    const S* fine = field + (level - 1) * g.nodes() + g.node(2 * (item + 1), 2);
-    S* coarse = field + level * g.nodes() + g.node(g.inner_x + item + 1, g.inner_y + 1);
+    const index_t slab = level * g.cases + item / (g.nx / 2 - 1), row = item % (g.nx / 2 - 1);
+    const S* fine = field + (slab - g.cases) * g.nodes() + g.node(2 * (row + 1), 2);
+    S* coarse = field + slab * g.nodes() + g.node(g.inner_x + row + 1, g.inner_y + 1);
     for (index_t j = 0; j < g.ny / 2 - 1; ++j) {
       const S* f = fine + 2 * j;
       coarse[j] = T(0.25) * f[0] + T(0.125) * (f[-1] + f[1] + f[-n] + f[n]) +
@@ -130,23 +143,23 @@ struct BaseFluxes {
 };
 
 /// Fluxes of a streamfunction with its border, plus the base flow; also the largest |flux| of every row (NaN where one
-/// is not finite). An item is a row i = 0 ... nx of one level.
+/// is not finite). An item is a row i = 0 ... nx of one slab.
 template <class S>
 struct FluxKernel {
   using T = BaseScalar<S>;
   GridShape g;
   const S* psi;
   const S* rings;
-  const BaseFluxes<T>* base;
+  PerLevel<BaseFluxes<T>> base;
   S* flux;
   T* largest;
 
   KOLMO_HD void operator()(index_t item) const {
-    const index_t level = item / (g.nx + 1), i = item % (g.nx + 1), ny = g.ny;
-    const NodeView<S> view(g, psi, rings, level);
-    const BaseFluxes<T> b = base[level];
+    const index_t slab = item / (g.nx + 1), i = item % (g.nx + 1), ny = g.ny;
+    const NodeView<S> view(g, psi, rings, slab);
+    const BaseFluxes<T> b = base[g.level_of(slab)];
     const S* line = view.line(i);
-    S* qx = flux + level * g.fluxes() + g.flux_x(i, 0);
+    S* qx = flux + slab * g.fluxes() + g.flux_x(i, 0);
     T most = T(0);
     KOLMO_INDEPENDENT
     for (index_t j = 1; j < ny - 1; ++j) {
@@ -158,7 +171,7 @@ struct FluxKernel {
     most = row_largest(qx, ny, most);
     if (i < g.nx) {
       const S* next = view.line(i + 1);
-      S* qy = flux + level * g.fluxes() + g.flux_y(i, 0);
+      S* qy = flux + slab * g.fluxes() + g.flux_y(i, 0);
       const T add = b.y0 + b.yi * static_cast<T>(i);
       KOLMO_INDEPENDENT
       for (index_t j = 1; j < ny; ++j) qy[j] = line[j] - next[j] + add;

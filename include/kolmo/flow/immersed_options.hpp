@@ -74,8 +74,8 @@ inline std::vector<SchemeStage> scheme_stages(ImmersedScheme scheme) {
 /// The undisturbed flow at one time: uniform plus solid rotation about (x, y); moving frames have the latter.
 struct BaseFlow {
   double u = 0, v = 0, rotation = 0, x = 0, y = 0;
-  double u_at(double py) const { return u + rotation * (py - y); }
-  double v_at(double px) const { return v - rotation * (px - x); }
+  KOLMO_HD double u_at(double py) const { return u + rotation * (py - y); }
+  KOLMO_HD double v_at(double px) const { return v - rotation * (px - x); }
 };
 
 }  // namespace detail

@@ -12,6 +12,7 @@
 #include <kolmo/flow/immersed_coupling.hpp>
 #include <kolmo/flow/immersed_elliptic.hpp>
 #include <kolmo/flow/immersed_nonlinear.hpp>
+#include <kolmo/flow/immersed_options.hpp>
 #include <kolmo/flow/immersed_transposes.hpp>
 
 namespace kolmo::flow::detail {
@@ -37,7 +38,21 @@ struct DefectKernel {
   KOLMO_HD void operator()(index_t k) const { velocity[k] = velocity[k] - wanted[k]; }
 };
 
-/// Scratch of a substep on all levels.
+/// The same for points at rest in a base flow. An item is a velocity of one case: x components of all points, then y.
+template <class S>
+struct RestDefectKernel {
+  using T = BaseScalar<S>;
+  S* velocity;
+  BaseFlow base;
+  const double* across;  // y of the points, then x: what their base velocity depends on
+  index_t points;
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t k = item % (2 * points);
+    velocity[item] = velocity[item] + static_cast<T>(k < points ? base.u_at(across[k]) : base.v_at(across[k]));
+  }
+};
+
+/// Scratch of a substep on all levels, of all cases of the shape; `velocities` of each.
 template <class S, class B>
 struct SubstepWork {
   using V = Tensor<S, B>;
@@ -47,7 +62,7 @@ struct SubstepWork {
 
   SubstepWork() = default;
   SubstepWork(const GridShape& g, index_t velocities) {
-    const Shape nodal{g.levels, g.nodes()}, rings{g.levels, g.ring()};
+    const Shape nodal{g.slabs(), g.nodes()}, rings{g.slabs(), g.ring()};
     x = V::uninitialized(nodal);
     y = V::uninitialized(nodal);
     psi = V::uninitialized(nodal);
@@ -56,7 +71,7 @@ struct SubstepWork {
     y_rings = V::zeros(rings);
     omega_rings = V::zeros(rings);
     psi_rings = V::zeros(rings);
-    velocity = V::uninitialized(Shape{velocities > 0 ? velocities : 1});
+    velocity = V::uninitialized(Shape{g.cases * larger<index_t>(velocities, 1)});
   }
 };
 
@@ -65,17 +80,23 @@ class ImmersedStepper {
  public:
   ImmersedStepper() = default;
   explicit ImmersedStepper(const ImmersedGrid& grid) : g_(grid), elliptic_(grid) {
-    std::vector<T> half;
     for (index_t l = 0; l < grid.levels; ++l) {
-      half.push_back(static_cast<T>(0.5 / grid.spacing(l)));
+      half_inverse_spacing_.values[l] = static_cast<T>(0.5 / grid.spacing(l));
       inverse_square_.push_back(1 / (grid.spacing(l) * grid.spacing(l)));
     }
-    half_inverse_spacing_ = Tensor<T, B>::from(half);
+  }
+
+  /// The same for fields of `cases` cases, [levels, cases, ...]. Transposes are of one case.
+  ImmersedStepper for_cases(index_t cases) const {
+    ImmersedStepper result = *this;
+    result.g_.cases = cases;
+    result.elliptic_ = elliptic_.for_cases(cases);
+    return result;
   }
 
   const GridShape& shape() const { return g_; }
   const NestedElliptic<T, B>& elliptic() const { return elliptic_; }
-  index_t nodes() const { return g_.levels * g_.nodes(); }
+  index_t nodes() const { return g_.slabs() * g_.nodes(); }
 
   /// nonlinear = N(omega, flux), r = the explicit side of a substep.
   template <class S>
@@ -83,28 +104,26 @@ class ImmersedStepper {
                      SubstepWork<S, B>& w) const {
     if (g_.levels == 1) {
       const T h = static_cast<T>(0.25 * inverse_square_[0]);
-      for_each_item<B>(g_.rows(), ExplicitOneLevelKernel<S>{g_, omega, w.omega_rings.data(), flux, before, h,
-                                                            static_cast<T>(weights.alpha * inverse_square_[0]),
-                                                            static_cast<T>(weights.now), static_cast<T>(weights.before),
-                                                            nonlinear, r});
+      for_each_item<B>(
+          g_.cases * g_.rows(),
+          ExplicitOneLevelKernel<S>{g_, omega, w.omega_rings.data(), flux, before, h,
+                                    static_cast<T>(weights.alpha * inverse_square_[0]), static_cast<T>(weights.now),
+                                    static_cast<T>(weights.before), nonlinear, r});
       return;
     }
     S *x = w.x.mutable_data(), *y = w.y.mutable_data();
     S *x_rings = w.x_rings.mutable_data(), *y_rings = w.y_rings.mutable_data(), *rings = w.omega_rings.mutable_data();
-    for_each_item<B>(g_.levels * g_.rows(), ProductKernel<S>{g_, omega, flux, half_inverse_spacing_.data(), x, y});
-    if (g_.levels > 1) {
-      const index_t interface = (g_.levels - 1) * InterfaceNodes{g_}.count();
-      B::for_each(interface, InterfaceProductKernel<S>{g_, omega, flux, half_inverse_spacing_.data(), x, y});
-      B::for_each(interface, InterfaceInsideKernel<S>{g_, x, y});
-      elliptic_.extend(x, x_rings);
-      elliptic_.extend(y, y_rings);
-      elliptic_.extend(omega, rings);
-    }
-    const Tensor<T, B> diffusion = per_level(weights.alpha);
-    for_each_item<B>(
-        g_.levels * g_.rows(),
-        ExplicitKernel<S>{g_, omega, rings, x, x_rings, y, y_rings, before, half_inverse_spacing_.data(),
-                          diffusion.data(), static_cast<T>(weights.now), static_cast<T>(weights.before), nonlinear, r});
+    for_each_item<B>(g_.slabs() * g_.rows(), ProductKernel<S>{g_, omega, flux, half_inverse_spacing_, x, y});
+    const index_t interface = (g_.levels - 1) * g_.cases * InterfaceNodes{g_}.count();
+    B::for_each(interface, InterfaceProductKernel<S>{g_, omega, flux, half_inverse_spacing_, x, y});
+    B::for_each(interface, InterfaceInsideKernel<S>{g_, x, y});
+    elliptic_.extend(x, x_rings);
+    elliptic_.extend(y, y_rings);
+    elliptic_.extend(omega, rings);
+    for_each_item<B>(g_.slabs() * g_.rows(),
+                     ExplicitKernel<S>{g_, omega, rings, x, x_rings, y, y_rings, before, half_inverse_spacing_,
+                                       per_level(weights.alpha), static_cast<T>(weights.now),
+                                       static_cast<T>(weights.before), nonlinear, r});
   }
 
   /// u <- A^-1 u.
@@ -118,10 +137,10 @@ class ImmersedStepper {
     B::for_each(nodes(), NegateKernel<S>{omega, psi});
     elliptic_.solve([&](index_t l) { return elliptic_.laplace(1, l); }, psi, rings);
   }
-  /// flux <- C psi + base; largest[levels * (nx+1)] is the largest |flux| of each row.
+  /// flux <- C psi + base; largest[levels, cases, nx+1] is the largest |flux| of each row.
   template <class S>
-  void fluxes(const S* psi, const S* rings, const BaseFluxes<T>* base, S* flux, T* largest) const {
-    for_each_item<B>(g_.levels * (g_.nx + 1), FluxKernel<S>{g_, psi, rings, base, flux, largest});
+  void fluxes(const S* psi, const S* rings, const PerLevel<BaseFluxes<T>>& base, S* flux, T* largest) const {
+    for_each_item<B>(g_.slabs() * (g_.nx + 1), FluxKernel<S>{g_, psi, rings, base, flux, largest});
   }
 
   /// omega <- omega* = A^-1 r in place of r, velocity <- P L^-1 K (-omega*). On one level omega stays in sine
@@ -130,18 +149,17 @@ class ImmersedStepper {
   void predict(double alpha, const Coupling<T, B>& coupling, S* r, SubstepWork<S, B>& w) const {
     if (g_.levels == 1) {
       S* psi = w.psi.mutable_data();
-      transform(r);
+      elliptic_.transform(r);
       elliptic_.spectral_step(alpha, static_cast<const S*>(nullptr), r, psi);
       if (coupling.velocities() == 0) return;
-      elliptic_.sine().template apply_part<B>(1, static_cast<const S*>(psi), psi,
-                                              {0, g_.rows(), coupling.box().column_begin, coupling.box().column_end});
-      coupling.interpolate(static_cast<const S*>(psi), w.velocity.mutable_data());
+      elliptic_.transform_part(psi, {0, g_.rows(), coupling.box().column_begin, coupling.box().column_end});
+      coupling.interpolate(g_, static_cast<const S*>(psi), w.velocity.mutable_data());
       return;
     }
     solve_implicit(alpha, r, w.psi_rings.mutable_data());
     if (coupling.velocities() == 0) return;
     streamfunction(r, w.psi.mutable_data(), w.psi_rings.mutable_data());
-    coupling.interpolate(w.psi.data(), w.velocity.mutable_data());
+    coupling.interpolate(g_, w.psi.data(), w.velocity.mutable_data());
   }
   /// omega <- omega - A^-1 beta P^T forces, psi and its borders of the result; follows predict.
   template <class S>
@@ -152,13 +170,12 @@ class ImmersedStepper {
       if (coupling.velocities() > 0) {
         source = w.source.mutable_data();
         B::for_each(nodes(), kolmo::detail::FillKernel<S>{S(T(0)), source});
-        coupling.spread(forces, static_cast<T>(beta), source);
-        elliptic_.sine().template apply_part<B>(1, static_cast<const S*>(source), source,
-                                                {coupling.box().row_begin, coupling.box().row_end, 0, g_.columns()});
+        coupling.spread(g_, forces, static_cast<T>(beta), source);
+        elliptic_.transform_part(source, {coupling.box().row_begin, coupling.box().row_end, 0, g_.columns()});
         elliptic_.spectral_step(alpha, static_cast<const S*>(source), omega, psi);
       }
-      transform(omega);
-      transform(psi);
+      elliptic_.transform(omega);
+      elliptic_.transform(psi);
       return;
     }
     if (coupling.velocities() > 0) {
@@ -173,7 +190,7 @@ class ImmersedStepper {
                       SubstepWork<S, B>& w) const {
     S* source = w.source.mutable_data();
     B::for_each(nodes(), kolmo::detail::FillKernel<S>{S(T(0)), source});
-    coupling.spread(forces, static_cast<T>(beta), source);
+    coupling.spread(g_, forces, static_cast<T>(beta), source);
     solve_implicit(alpha, source, w.psi_rings.mutable_data());
   }
   /// velocity <- M forces.
@@ -182,7 +199,7 @@ class ImmersedStepper {
                           SubstepWork<S, B>& w) const {
     force_response(alpha, beta, coupling, forces, w);
     streamfunction(w.source.data(), w.psi.mutable_data(), w.psi_rings.mutable_data());
-    coupling.interpolate(w.psi.data(), velocity);
+    coupling.interpolate(g_, w.psi.data(), velocity);
   }
 
   /// Transpose of fluxes after streamfunction: omega -= its part. `flux` is a gradient.
@@ -203,11 +220,11 @@ class ImmersedStepper {
       S *response = w.source.mutable_data(), *psi = w.psi.mutable_data(), *velocity = w.velocity.mutable_data();
       B::copy(response, omega, static_cast<std::size_t>(nodes()) * sizeof(S));
       implicit_transpose(alpha, response);
-      coupling.interpolate(static_cast<const S*>(response), velocity);
+      coupling.interpolate(g_, static_cast<const S*>(response), velocity);
       B::for_each(coupling.velocities(), AddKernel<S>{velocity, forces, static_cast<T>(-beta)});
       solve_transpose(static_cast<const S*>(forces), velocity);
       B::for_each(nodes(), kolmo::detail::FillKernel<S>{S(T(0)), psi});
-      coupling.spread(static_cast<const S*>(velocity), T(1), psi);
+      coupling.spread(g_, static_cast<const S*>(velocity), T(1), psi);
       streamfunction_transpose(psi, static_cast<S*>(nullptr), omega);
     }
     implicit_transpose(alpha, omega);
@@ -220,7 +237,7 @@ class ImmersedStepper {
                           S* omega_gradient, S* flux_gradient, S* before_gradient, SubstepWork<S, B>& w) const {
     const index_t n = nodes(), rows = g_.levels * g_.rows(), count = InterfaceNodes{g_}.count();
     S *x = w.x.mutable_data(), *y = w.y.mutable_data();
-    const T* half = half_inverse_spacing_.data();
+    const PerLevel<T>& half = half_inverse_spacing_;
     const auto zero_rings = Tensor<S, B>::zeros(Shape{g_.levels, g_.ring()});
     const auto fill = [n](S* target) { B::for_each(n, kolmo::detail::FillKernel<S>{S(T(0)), target}); };
     fill(omega_gradient);
@@ -231,8 +248,8 @@ class ImmersedStepper {
     B::for_each(n, AddKernel<S>{r, nonlinear, static_cast<T>(weights.now)});
     for (index_t l = 1; l < g_.levels; ++l)
       for_each_item<B>(g_.nx / 2 - 1, ClearInsideKernel<S>{g_, nonlinear + l * g_.nodes()});
-    const Tensor<T, B> diffusion = per_level(weights.alpha);
-    for_each_item<B>(rows, DiffusionTransposeKernel<S>{g_, r, zero_rings.data(), diffusion.data(), omega_gradient});
+    for_each_item<B>(rows,
+                     DiffusionTransposeKernel<S>{g_, r, zero_rings.data(), per_level(weights.alpha), omega_gradient});
     for_each_item<B>(rows, DivergenceTransposeKernel<S>{g_, nonlinear, zero_rings.data(), half, x, y});
     if (g_.levels > 1) {
       auto ring = Tensor<S, B>::uninitialized(Shape{g_.ring()});
@@ -268,19 +285,16 @@ class ImmersedStepper {
   void implicit_transpose(double alpha, S* u) const {
     elliptic_.solve_transpose([&](index_t l) { return elliptic_.helmholtz(-alpha, l); }, u, static_cast<S*>(nullptr));
   }
-  template <class S>
-  void transform(S* field) const {
-    elliptic_.sine().template apply<B>(1, field, field, T(1));
-  }
-  Tensor<T, B> per_level(double factor) const {
-    std::vector<T> result;
-    for (double s : inverse_square_) result.push_back(static_cast<T>(factor * s));
-    return Tensor<T, B>::from(result);
+  PerLevel<T> per_level(double factor) const {
+    PerLevel<T> result;
+    for (index_t l = 0; l < g_.levels; ++l)
+      result.values[l] = static_cast<T>(factor * inverse_square_[static_cast<std::size_t>(l)]);
+    return result;
   }
 
   GridShape g_;
   NestedElliptic<T, B> elliptic_;
-  Tensor<T, B> half_inverse_spacing_;
+  PerLevel<T> half_inverse_spacing_;
   std::vector<double> inverse_square_;
 };
 

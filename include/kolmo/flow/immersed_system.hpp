@@ -66,6 +66,9 @@ class ImmersedSystem {
     const PointSet points = points_at(0);
     check_spacing(points);
     coupling_ = couple(points);
+    std::vector<double> across = points.y;
+    across.insert(across.end(), points.x.begin(), points.x.end());
+    across_ = Tensor<double, B>::from(across);
     if (moving_) {
       for (std::size_t k = 0; k < stages_.size(); ++k) stages_[k].solve = nullptr;
       preconditioner_ = build(points, stages_.back().weights);
@@ -95,6 +98,14 @@ class ImmersedSystem {
     ImmersedSystem result = *this;
     result.options_.incidence = angle;
     result.check_options();
+    return result;
+  }
+
+  /// The same for `cases` states that are advanced at once; fields are then [levels, cases, ...] and velocities and
+  /// forces [cases, 2, points]. For bodies at rest in the grid.
+  ImmersedSystem for_cases(index_t cases) const {
+    ImmersedSystem result = *this;
+    result.stepper_ = stepper_.for_cases(cases);
     return result;
   }
 
@@ -169,7 +180,7 @@ class ImmersedSystem {
   void fluxes(double time, Work<S>& work, S* flux, V* largest = nullptr) const {
     const BaseFlow base = base_flow(time);
     const ImmersedGrid& grid = options_.grid;
-    std::vector<BaseFluxes<T>> table;
+    PerLevel<BaseFluxes<T>> table;
     for (index_t l = 0; l < grid.levels; ++l) {
       const double d = grid.spacing(l);
       BaseFluxes<T> b;
@@ -177,11 +188,10 @@ class ImmersedSystem {
       b.xj = static_cast<T>(d * d * base.rotation);
       b.y0 = static_cast<T>(d * base.v_at(grid.x(l, 0.5)));
       b.yi = static_cast<T>(-d * d * base.rotation);
-      table.push_back(b);
+      table.values[l] = b;
     }
-    const auto device = Tensor<BaseFluxes<T>, B>::from(table);
-    V scratch = largest == nullptr ? V::uninitialized(Shape{grid.levels * (grid.nx + 1)}) : V();
-    stepper_.fluxes(work.psi.data(), work.psi_rings.data(), device.data(), flux,
+    V scratch = largest == nullptr ? V::uninitialized(Shape{stepper_.shape().slabs() * (grid.nx + 1)}) : V();
+    stepper_.fluxes(work.psi.data(), work.psi_rings.data(), table, flux,
                     (largest == nullptr ? scratch : *largest).mutable_data());
   }
 
@@ -190,9 +200,10 @@ class ImmersedSystem {
                Tensor<S, B>& forces, Work<S>& work) const {
     stepper_.predict(weights.alpha, coupling_, omega.mutable_data(), work);
     if (points_ > 0) {
-      const auto wanted = wanted_at(points_at(time), time);
-      B::for_each(2 * points_, DefectKernel<S>{work.velocity.mutable_data(), wanted.data()});
-      stage.solve->solve(work.velocity.data(), forces.mutable_data());
+      const index_t cases = stepper_.shape().cases;
+      B::for_each(cases * 2 * points_,
+                  RestDefectKernel<S>{work.velocity.mutable_data(), base_flow(time), across_.data(), points_});
+      stage.solve->solve(cases, work.velocity.data(), forces.mutable_data());
     }
     stepper_.correct(weights.alpha, weights.beta(), coupling_, forces.data(), omega.mutable_data(), work);
   }
@@ -254,6 +265,7 @@ class ImmersedSystem {
   std::vector<Stage> stages_;
   ImmersedStepper<T, B> stepper_;
   Coupling<T, B> coupling_;
+  Tensor<double, B> across_;
   std::shared_ptr<const Solve> preconditioner_;
 };
 

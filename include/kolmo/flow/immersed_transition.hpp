@@ -15,25 +15,63 @@ namespace kolmo::flow {
 
 namespace detail {
 
+/// Moves a field between packed states, [cases, size] with [levels, nodes] from where the pointer is, and the solver's
+/// [levels, cases, nodes]. An item is a node of the latter.
+template <class S, bool gather>
+struct CasesKernel {
+  GridShape g;
+  const S* from;
+  S* to;
+  index_t size;
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t slab = item / g.nodes(), node = item % g.nodes();
+    const index_t packed = slab % g.cases * size + g.level_of(slab) * g.nodes() + node;
+    if constexpr (gather)
+      to[item] = from[packed];
+    else
+      to[packed] = from[item];
+  }
+};
+
+/// Rows of `columns` numbers between arrays of other row lengths.
+template <class S>
+struct CopyRowsKernel {
+  const S* from;
+  index_t from_length;
+  S* to;
+  index_t to_length, columns;
+  KOLMO_HD void operator()(index_t item) const {
+    const index_t row = item / columns, column = item % columns;
+    to[row * to_length + column] = from[row * from_length + column];
+  }
+};
+
 template <class T, class B>
 class ImmersedTrajectory {
   using System = ImmersedSystem<T, B>;
 
  public:
   ImmersedTrajectory(std::shared_ptr<const System> system, index_t steps, double time)
-      : system_(std::move(system)), steps_(steps), time_(time), nodes_(system_->stepper().nodes()) {}
+      : system_(std::move(system)),
+        steps_(steps),
+        time_(time),
+        cases_(system_->stepper().shape().cases),
+        nodes_(system_->stepper().nodes() / cases_) {}
 
+  /// Numbers of one packed state.
   index_t size() const { return (system_->multistep() ? 2 : 1) * nodes_ + 2 * system_->points(); }
 
+  /// `count` packed states at once.
   template <class S>
-  void forward(const S* x, S* y) const {
-    Run<S> run(*this, x);
-    for (index_t k = 0; k < steps_; ++k) step(run, k, static_cast<std::vector<Record<S>>*>(nullptr));
-    copy(y, run.omega.data(), nodes_);
-    if (system_->multistep()) copy(y + nodes_, run.before.data(), nodes_);
-    copy(y + forces_at(), run.forces.data(), 2 * system_->points());
+  void forward(index_t count, const S* x, S* y) const {
+    if (count > 1) {
+      ImmersedTrajectory(std::make_shared<const System>(system_->for_cases(count)), steps_, time_).advance(x, y);
+    } else if (count == 1) {
+      advance(x, y);
+    }
   }
 
+  /// Of one state.
   template <class S>
   void pull(const S* x, const S* gy, S* gx) const {
     std::vector<Record<S>> records;
@@ -82,18 +120,49 @@ class ImmersedTrajectory {
   struct Run {
     using V = Tensor<S, B>;
     SubstepWork<S, B> work;
-    V omega, flux, before, forces;
+    V omega, flux, before;
+    V forces;  // without values before the first step
 
     Run(const ImmersedTrajectory& t, const S* x) : work(t.system_->stepper().shape(), 2 * t.system_->points()) {
       const auto& stepper = t.system_->stepper();
-      omega = t.copied(x, t.nodes_);
-      if (t.system_->multistep()) before = t.copied(x + t.nodes_, t.nodes_);
-      forces = t.copied(x + t.forces_at(), 2 * t.system_->points());
-      flux = V::uninitialized(t.system_->options().grid.flux_shape());
+      omega = t.by_levels(x);
+      if (t.system_->multistep()) before = t.by_levels(x + t.nodes_);
+      flux = V::uninitialized(t.flux_shape());
       stepper.streamfunction(omega.data(), work.psi.mutable_data(), work.psi_rings.mutable_data());
       t.system_->fluxes(t.time_, work, flux.mutable_data());
     }
   };
+
+  Shape flux_shape() const {
+    const ImmersedGrid& grid = system_->options().grid;
+    return Shape{grid.levels, cases_, grid.fluxes()};
+  }
+
+  template <class S>
+  void advance(const S* x, S* y) const {
+    Run<S> run(*this, x);
+    for (index_t k = 0; k < steps_; ++k) step(run, k, static_cast<std::vector<Record<S>>*>(nullptr));
+    by_cases(run.omega, y);
+    if (system_->multistep()) by_cases(run.before, y + nodes_);
+    const index_t forces = 2 * system_->points();
+    if (forces == 0) return;
+    const S* source = steps_ == 0 ? x + forces_at() : run.forces.data();
+    B::for_each(cases_ * forces,
+                CopyRowsKernel<S>{source, steps_ == 0 ? size() : forces, y + forces_at(), size(), forces});
+  }
+
+  /// A nodal field of every state, [cases, levels, ...] within packed states, as the solver has it: [levels, cases,
+  /// ...].
+  template <class S>
+  Tensor<S, B> by_levels(const S* x) const {
+    auto result = Tensor<S, B>::uninitialized(Shape{cases_ * nodes_});
+    B::for_each(result.size(), CasesKernel<S, true>{system_->stepper().shape(), x, result.mutable_data(), size()});
+    return result;
+  }
+  template <class S>
+  void by_cases(const Tensor<S, B>& field, S* y) const {
+    B::for_each(field.size(), CasesKernel<S, false>{system_->stepper().shape(), field.data(), y, size()});
+  }
 
   index_t forces_at() const { return (system_->multistep() ? 2 : 1) * nodes_; }
 
@@ -116,14 +185,15 @@ class ImmersedTrajectory {
     for (std::size_t k = 0; k < system_->stages().size(); ++k) {
       const auto& stage = system_->stages()[k];
       if (records != nullptr) records->push_back({k, stage.weights, run.omega, run.flux});
-      V nonlinear = V::uninitialized(Shape{nodes_}), omega = V::uninitialized(Shape{nodes_});
-      V forces = V::uninitialized(Shape{2 * system_->points()});
+      const Shape nodal{cases_ * nodes_};
+      V nonlinear = V::uninitialized(nodal), omega = V::uninitialized(nodal);
+      V forces = V::uninitialized(Shape{cases_ * 2 * system_->points()});
       stepper.explicit_side(stage.weights, run.omega.data(), run.flux.data(),
                             run.before.has_value() ? run.before.data() : nullptr, nonlinear.mutable_data(),
                             omega.mutable_data(), run.work);
       const double time = begin + stage.end * system_->options().time_step;
       system_->project(stage, stage.weights, time, omega, forces, run.work);
-      V flux = V::uninitialized(system_->options().grid.flux_shape());
+      V flux = V::uninitialized(flux_shape());
       system_->fluxes(time, run.work, flux.mutable_data());
       run.omega = omega;
       run.forces = forces;
@@ -135,7 +205,7 @@ class ImmersedTrajectory {
   std::shared_ptr<const System> system_;
   index_t steps_;
   double time_;
-  index_t nodes_;
+  index_t cases_, nodes_;
 };
 
 template <class T, class B, class S>
@@ -145,7 +215,7 @@ Tensor<S, B> run_trajectories(const ImmersedTrajectory<T, B>& trajectory, const 
   S* to = y.mutable_data();
   const index_t size = trajectory.size();
   kolmo::detail::for_each_part<B>(x.size() / size, [&](index_t begin, index_t count) {
-    for (index_t item = begin; item < begin + count; ++item) trajectory.forward(from + item * size, to + item * size);
+    trajectory.forward(count, from + begin * size, to + begin * size);
   });
   return y;
 }

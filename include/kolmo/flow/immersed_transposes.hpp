@@ -1,6 +1,6 @@
 #pragma once
 // Transposes of the operators in immersed_operators.hpp and immersed_nonlinear.hpp: what the reverse sweep through a
-// substep is made of. The elliptic solves are symmetric on a level; their nesting is transposed in
+// substep is made of, for one case. The elliptic solves are symmetric on a level; their nesting is transposed in
 // immersed_elliptic.hpp.
 
 #include <kolmo/flow/immersed_nonlinear.hpp>
@@ -62,7 +62,7 @@ struct DiffusionTransposeKernel {
   GridShape g;
   const S* r;
   const S* zero_rings;
-  const T* diffusion;
+  PerLevel<T> diffusion;
   S* omega;
   KOLMO_HD void operator()(index_t item) const {
     const index_t level = item / g.rows(), i = item % g.rows() + 1, n = g.columns();
@@ -84,7 +84,7 @@ struct DivergenceTransposeKernel {
   GridShape g;
   const S* nonlinear;
   const S* zero_rings;
-  const T* half_inverse_spacing;
+  PerLevel<T> half_inverse_spacing;
   S* x;
   S* y;
   KOLMO_HD void operator()(index_t item) const {
@@ -107,7 +107,7 @@ struct DivergenceRingTransposeKernel {
   using T = BaseScalar<S>;
   GridShape g;
   const S* nonlinear;
-  const T* half_inverse_spacing;
+  PerLevel<T> half_inverse_spacing;
   S* x_rings;
   S* y_rings;
   KOLMO_HD void operator()(index_t level) const {
@@ -159,7 +159,7 @@ struct ProductTransposeKernel {
   GridShape g;
   const S* omega;
   const S* flux;
-  const T* half_inverse_spacing;
+  PerLevel<T> half_inverse_spacing;
   S* x;
   S* y;
   S* omega_gradient;
@@ -188,7 +188,7 @@ struct InterfaceProductTransposeKernel {
   GridShape g;
   const S* omega;
   const S* flux;
-  const T* half_inverse_spacing;
+  PerLevel<T> half_inverse_spacing;
   S* x;
   S* y;
   S* omega_gradient;
@@ -219,7 +219,7 @@ struct VelocityTransposeKernel {
   const S* v;
   const S* u;
   const S* zero_rings;
-  const T* half_inverse_spacing;
+  PerLevel<T> half_inverse_spacing;
   S* flux;
   KOLMO_HD void operator()(index_t item) const {
     const index_t level = item / (g.nx + 1), i = item % (g.nx + 1), ny = g.ny;
