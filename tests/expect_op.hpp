@@ -12,18 +12,24 @@
 //   errors       the same exception type for bad shapes from every kind, backend and scalar
 //   bits         equal for 1, 2 and 4 threads, and equal on FakeDevice and Cpu
 //
+// Compiled for Cuda (device.hpp), it checks there the value and the errors in the same way, and that derivatives of
+// both orders and larger inputs give what they give on Cpu, and the same bits when repeated.
+//
 // The checks themselves are not templates: they see an operation as functions of vectors of doubles.
 
 #include <tuple>
 
 #include <kolmo/ad/transforms.hpp>
-#include <kolmo/backend/fake_device.hpp>
-#include <kolmo/backend/xtensor.hpp>
-#include <kolmo/core/complex_step.hpp>
 #include <kolmo/ops/linalg.hpp>
 #include <kolmo/ops/reduce.hpp>
 
+#include "device.hpp"
 #include "expect_op_checks.hpp"
+
+#ifndef KOLMO_TEST_CUDA
+#include <kolmo/backend/xtensor.hpp>
+#include <kolmo/core/complex_step.hpp>
+#endif
 
 namespace kolmo_test {
 
@@ -34,7 +40,7 @@ struct OpChecks {
   bool complex_step = true;  // ... and of complex-step numbers; false where it takes moduli or orders them
   bool second_order = true;
   bool gemm = false;  // the operation multiplies matrices: CpuBlas differs from Cpu in nothing else
-  bool host_kernel = false;  // the host sums in an order of its own: FakeDevice has other bits
+  bool host_kernel = false;  // the host sums in an order of its own: a device has other bits
 };
 
 namespace detail {
@@ -76,6 +82,8 @@ Result result_of(const V& y) {
   return result;
 }
 
+#ifndef KOLMO_TEST_CUDA
+
 /// Scalars that carry a derivative, made from and read as doubles.
 template <class S>
 struct Perturbed;
@@ -103,6 +111,8 @@ std::vector<double> derivatives_of(const kolmo::Tensor<S, kolmo::Cpu>& y) {
   for (const S& v : y.to_vector()) result.push_back(Perturbed<S>::derivative(v));
   return result;
 }
+
+#endif
 
 /// sum w y^2: a loss whose Hessian is not zero when f is linear.
 template <class Y, class W>
@@ -138,6 +148,7 @@ struct Runner {
     return {result_of(tape.gradient(std::get<I>(leaves)).tangent).values...};
   }
 
+#ifndef KOLMO_TEST_CUDA
   template <class S>
   static std::vector<double> perturbed_value(const void* f, const Inputs& x, const Vectors& dx) {
     return derivatives_of<S>(call(f)(perturbed_tensor<S>(x[I], dx[I])...));
@@ -153,6 +164,7 @@ struct Runner {
     tape.backward(quadratic(y, weights));
     return {derivatives_of<S>(tape.gradient(std::get<I>(leaves)))...};
   }
+#endif
 
  private:
   static const F& call(const void* f) { return *static_cast<const F*>(f); }
@@ -180,10 +192,15 @@ Engine engine(const char* name, const F& f, std::index_sequence<I...>) {
 template <OpChecks checks, class F, std::size_t... I>
 Operation operation(const char* name, const F& f, std::index_sequence<I...> inputs) {
   using namespace kolmo;
-  using R = Runner<Tensor<double, Cpu>, F, I...>;
   Operation op;
   op.name = name;
   op.f = &f;
+#ifdef KOLMO_TEST_CUDA
+  op.engines = {engine<checks, true, Tensor<double, Cpu>>("Cpu double", f, inputs),
+                engine<checks, true, Tensor<double, Cuda>>("Cuda double", f, inputs),
+                engine<checks, false, Tensor<float, Cuda>>("Cuda float", f, inputs)};
+#else
+  using R = Runner<Tensor<double, Cpu>, F, I...>;
   op.same_bits = !checks.host_kernel;
   op.engines = {engine<checks, true, Tensor<double, Cpu>>("Cpu double", f, inputs),
                 engine<checks, false, Tensor<float, Cpu>>("Cpu float", f, inputs),
@@ -202,6 +219,7 @@ Operation operation(const char* name, const F& f, std::index_sequence<I...> inpu
       op.gradient_step = &R::template perturbed_gradient<Dual<double, 1>>;
     }
   }
+#endif
   return op;
 }
 
@@ -211,8 +229,12 @@ Operation operation(const char* name, const F& f, std::index_sequence<I...> inpu
 template <OpChecks checks = OpChecks{}, class F, std::size_t N>
 void expect_op(const char* name, const F& f, const Input (&inputs)[N], const Oracle& oracle,
                const OpOptions& options = {}) {
-  check_operation(detail::operation<checks>(name, f, std::make_index_sequence<N>{}), Inputs(inputs, inputs + N), oracle,
-                  options);
+  const Operation op = detail::operation<checks>(name, f, std::make_index_sequence<N>{});
+#ifdef KOLMO_TEST_CUDA
+  check_device_operation(op, Inputs(inputs, inputs + N), oracle, options);
+#else
+  check_operation(op, Inputs(inputs, inputs + N), oracle, options);
+#endif
 }
 
 }  // namespace kolmo_test

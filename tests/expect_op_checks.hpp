@@ -436,7 +436,62 @@ inline void check_bits(const Operation& op, const Inputs& x) {
   }
 }
 
+/// Value and gradient of a device, to the bit what they were before and near those of the host.
+inline void check_device_values(const Operation& op, const Inputs& x, const OpOptions& options) {
+  Comparison repeated(op, "bits of the device when repeated", "");
+  Comparison near(op, "values and gradients on the device and on Cpu", options.reason);
+  const Engine& host = op.engines[0];
+  const Result expected = host.value(host.f, x, false);
+  const std::vector<double> u = Numbers(9).vector(expected.values.size());
+  const Vectors pulled = host.vjp != nullptr ? host.vjp(host.f, x, u) : Vectors{};
+  for (std::size_t n = 1; n < op.engines.size(); ++n) {
+    const Engine& e = op.engines[n];
+    const Result y = e.value(e.f, x, false);
+    near.expect(y.values, expected.values, e.single_precision ? std::max(options.value_float, 1e-5) : options.exact,
+                magnitude(expected.values), e.name + ", value");
+    repeated.expect_same_bits(y.values, e.value(e.f, x, false).values, e.name + ", value");
+    if (e.vjp == nullptr) continue;
+    const Vectors g = e.vjp(e.f, x, u), again = e.vjp(e.f, x, u);
+    for (std::size_t k = 0; k < g.size(); ++k) {
+      const std::string where = e.name + ", gradient of input " + std::to_string(k);
+      near.expect(g[k], pulled[k], e.single_precision ? options.derivative_float : options.exact, magnitude(pulled[k]),
+                  where);
+      repeated.expect_same_bits(g[k], again[k], where);
+    }
+  }
+}
+
+/// Tangents and Hessian-vector products of a device, near those of the host.
+inline void check_device_derivatives(const Operation& op, const Inputs& x, const Result& y, const OpOptions& options) {
+  Comparison comparison(op, "tangents and Hessian-vector products on the device and on Cpu", options.reason);
+  const Engine& host = op.engines[0];
+  const std::vector<double> w = Numbers(5).vector(y.values.size());
+  const Vectors v = random_direction(x, 6);
+  const std::vector<double> tangent = host.jvp(host.f, x, v).values;
+  for (std::size_t n = 1; n < op.engines.size(); ++n) {
+    const Engine& e = op.engines[n];
+    comparison.expect(e.jvp(e.f, x, v).values, tangent, e.single_precision ? options.derivative_float : options.exact,
+                      std::max(magnitude(y.values), magnitude(tangent)), "jvp on " + e.name);
+    if (e.hvp == nullptr) continue;
+    const Vectors expected = host.hvp(host.f, x, w, v), given = e.hvp(e.f, x, w, v);
+    for (std::size_t k = 0; k < x.size(); ++k)
+      comparison.expect(given[k], expected[k], options.second, std::max(magnitude(y.values), magnitude(expected[k])),
+                        "hvp on " + e.name + ", input " + std::to_string(k));
+  }
+}
+
 }  // namespace detail
+
+/// For engines of which the first is the host, tested by check_operation elsewhere.
+inline void check_device_operation(const Operation& op, const Inputs& x, const Oracle& oracle,
+                                   const OpOptions& options) {
+  const Result expected = oracle(x);
+  detail::check_values(op, x, expected, options);
+  if (op.engines[0].jvp != nullptr) detail::check_device_derivatives(op, x, expected, options);
+  detail::check_errors(op, options);
+  detail::check_device_values(op, x, options);
+  for (const Inputs& large : options.large) detail::check_device_values(op, large, options);
+}
 
 inline void check_operation(const Operation& op, const Inputs& x, const Oracle& oracle, const OpOptions& options) {
   const OpOptions usual;

@@ -1,7 +1,6 @@
 // BFloat16: rounding, widening, tensors that store it and compute in float, casts and their gradients.
 
 #include <kolmo/ad/transforms.hpp>
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/io/tree.hpp>
 #include <kolmo/nn/init.hpp>
 #include <kolmo/ops/cast.hpp>
@@ -11,9 +10,11 @@
 #include <cmath>
 
 #include "catch.hpp"
+#include "device.hpp"
 
 using namespace kolmo;
 using namespace kolmo::literals;
+using kolmo_test::TestDevice;
 using Half = Tensor<BFloat16, Cpu>;
 using Single = Tensor<float, Cpu>;
 
@@ -220,7 +221,7 @@ TEST_CASE("a model is cast with its options, and its gradient arrives in the ori
   CHECK(gradient.scale.to_vector() == std::vector<float>{3.0f, -1.5f});
 }
 
-TEST_CASE("large casts keep every element for any number of threads") {
+TEST_CASE("large casts keep every element for any number of threads", "[device]") {
   const index_t n = 100003;
   const Single x = nn::normal_values<Single>(Key{4}, Shape{n});
   const std::vector<BFloat16> rounded = cast<BFloat16>(x).to_vector();
@@ -228,7 +229,7 @@ TEST_CASE("large casts keep every element for any number of threads") {
   bool same = true;
   for (std::size_t i = 0; i < values.size(); ++i) same = same && rounded[i].bits == BFloat16(values[i]).bits;
   CHECK(same);
-  const auto moved = Tensor<float, FakeDevice>::from(values);
+  const auto moved = Tensor<float, TestDevice>::from(values);
   bool same_there = true;
   const std::vector<BFloat16> there = cast<BFloat16>(moved).to_vector();
   for (std::size_t i = 0; i < values.size(); ++i) same_there = same_there && there[i].bits == rounded[i].bits;

@@ -3,15 +3,16 @@
 #include <cmath>
 
 #include <kolmo/ad/transforms.hpp>
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/flow/filtered_noise.hpp>
 #include <kolmo/flow/finite_volume.hpp>
 #include <kolmo/flow/initial_conditions.hpp>
 
 #include "catch.hpp"
+#include "device.hpp"
 
 using namespace kolmo;
 using namespace kolmo::flow;
+using kolmo_test::TestDevice;
 
 namespace {
 
@@ -56,7 +57,7 @@ void expect_adjoint(const KolmogorovOptions& flow, const FiniteVolumeOptions& op
 
 }  // namespace
 
-TEST_CASE("the derivative of every stepper has its transpose") {
+TEST_CASE("the derivative of every stepper has its transpose", "[device]") {
   FiniteVolumeOptions options;
   index_t steps = 3;
   SECTION("one step") { steps = 1; }
@@ -75,7 +76,7 @@ TEST_CASE("the derivative of every stepper has its transpose") {
     options.scheme = RungeKutta::classical;
   }
   expect_adjoint<Cpu>(options_of(18, 50), options, 0.02, steps);
-  expect_adjoint<FakeDevice>(options_of(15, 50), options, 0.02, steps);
+  expect_adjoint<TestDevice>(options_of(15, 50), options, 0.02, steps);
 }
 
 TEST_CASE("a transition of the data set's flow passes the dot-product test") {

@@ -7,13 +7,13 @@
 #include <vector>
 
 #include <kolmo/backend/eigen.hpp>
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/flow/budgets.hpp>
 #include <kolmo/flow/field_comparison.hpp>
 #include <kolmo/flow/spectra.hpp>
 #include <kolmo/flow/structure_functions.hpp>
 #include <kolmo/ops/join.hpp>
 
+#include "device.hpp"
 #include "expect_op_checks.hpp"
 
 using namespace kolmo;
@@ -257,10 +257,10 @@ TEST_CASE("distances between flows") {
   CHECK_THROWS_AS(wasserstein_distance({std::numeric_limits<double>::quiet_NaN()}, {1}), ArgumentError);
 }
 
-TEST_CASE("diagnostics take fields of every backend and scalar, and refuse other shapes by name") {
+TEST_CASE("diagnostics take fields of every backend and scalar, and refuse other shapes by name", "[device]") {
   const auto values = random_field({1, 2, 8, 8}, 4).to_vector();
   const std::vector<float> single(values.begin(), values.end());
-  using Device = Tensor<float, FakeDevice>;
+  using Device = Tensor<float, TestDevice>;
   const Device field = Device::from(std::span<const float>(single), {1, 2, 8, 8});
   CHECK(sum_of(energy_spectrum(field).mean) ==
         Approx(mean_square(Plain::from(std::span<const double>(values), {1, 2, 8, 8}))).epsilon(1e-6));

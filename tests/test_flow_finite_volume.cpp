@@ -3,17 +3,18 @@
 #include <cmath>
 #include <limits>
 
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/flow/coarse.hpp>
 #include <kolmo/flow/filtered_noise.hpp>
 #include <kolmo/flow/finite_volume.hpp>
 #include <kolmo/flow/initial_conditions.hpp>
 
 #include "catch.hpp"
+#include "device.hpp"
 #include "flow_reference.hpp"
 
 using namespace kolmo;
 using namespace kolmo::flow;
+using kolmo_test::TestDevice;
 using kolmo_test::contains;
 using kolmo_test::FlowReference;
 
@@ -81,13 +82,13 @@ const auto euler_step = [](const FlowReference& r, auto& u, auto& v, double dt) 
 
 }  // namespace
 
-TEST_CASE("inner steps agree with plain loops over the equations") {
+TEST_CASE("inner steps agree with plain loops over the equations", "[device]") {
   const index_t size = GENERATE(4, 15, 20, 33);
   KolmogorovOptions flow = options_of(size, 200);
   flow.forcing_wavenumber = 1;
   CAPTURE(size);
   expect_agreement<Cpu>(flow, {}, 0.4 * flow.spacing() / 5, 40, 5e-14, euler_step);
-  expect_agreement<FakeDevice>(flow, {}, 0.4 * flow.spacing() / 5, 10, 5e-14, euler_step);
+  expect_agreement<TestDevice>(flow, {}, 0.4 * flow.spacing() / 5, 10, 5e-14, euler_step);
 }
 
 TEST_CASE("40 inner steps of the data set's scheme on 64 x 64 cells agree with plain loops to round-off") {
@@ -103,7 +104,7 @@ TEST_CASE("another box, forcing and drag reach the equations") {
   expect_agreement<Cpu>(flow, {}, 0.01, 20, 5e-14, euler_step);
 }
 
-TEST_CASE("Runge-Kutta stages are projected one by one") {
+TEST_CASE("Runge-Kutta stages are projected one by one", "[device]") {
   const KolmogorovOptions flow = options_of(16, 100);
   FiniteVolumeOptions options;
   using Tableau = std::pair<std::vector<std::vector<double>>, std::vector<double>>;
@@ -124,15 +125,15 @@ TEST_CASE("Runge-Kutta stages are projected one by one") {
     r.step(u, v, dt, tableau.first, tableau.second);
   };
   expect_agreement<Cpu>(flow, options, 0.02, 10, 5e-14, step);
-  expect_agreement<FakeDevice>(flow, options, 0.02, 3, 5e-14, step);
+  expect_agreement<TestDevice>(flow, options, 0.02, 3, 5e-14, step);
 }
 
-TEST_CASE("implicit diffusion follows the projection of the rest") {
+TEST_CASE("implicit diffusion follows the projection of the rest", "[device]") {
   FiniteVolumeOptions options;
   options.implicit_diffusion = true;
   const auto step = [](const FlowReference& r, auto& u, auto& v, double dt) { r.implicit_step(u, v, dt); };
   expect_agreement<Cpu>(options_of(15, 5), options, 0.02, 20, 1e-13, step);
-  expect_agreement<FakeDevice>(options_of(16, 5), options, 0.02, 3, 1e-13, step);
+  expect_agreement<TestDevice>(options_of(16, 5), options, 0.02, 3, 1e-13, step);
 }
 
 TEST_CASE("a step leaves a velocity without divergence") {
@@ -199,10 +200,10 @@ TEST_CASE("Taylor-Green vortices decay as the exact solution, in L1 to second or
   CHECK(std::log2(middle / fine) > 1.8);
 }
 
-TEST_CASE("linear advection agrees with plain loops over the equations") {
+TEST_CASE("linear advection agrees with plain loops over the equations", "[device]") {
   const KolmogorovOptions flow = options_of(16, 100);
   expect_agreement<Cpu>(flow, central(), 0.02, 20, 5e-14, euler_step);
-  expect_agreement<FakeDevice>(flow, central(), 0.02, 5, 5e-14, euler_step);
+  expect_agreement<TestDevice>(flow, central(), 0.02, 5, 5e-14, euler_step);
   const auto heun = [](const FlowReference& r, auto& u, auto& v, double dt) {
     r.step(u, v, dt, {{}, {1}}, {0.5, 0.5});
   };
@@ -331,7 +332,7 @@ TEST_CASE("trajectories of a batch do not feel each other, and bits do not depen
   threads::set_count(before);
 }
 
-TEST_CASE("a step above the Courant limit is an error that names step, cell and number, and spares its input") {
+TEST_CASE("a step above the Courant limit is an error that names step, cell and number, and spares its input", "[device]") {
   const auto flow = options_of(32);
   const FiniteVolume<double> solver(flow);
   Host x = filtered_velocities<Host>(flow, Key{8}, 0, 2);
@@ -354,8 +355,8 @@ TEST_CASE("a step above the Courant limit is an error that names step, cell and 
   // |C| of 0.5 to 0.6 along an axis occurs in the data set and is none.
   CHECK_NOTHROW(solver.step(x * (0.6 * flow.spacing() / 0.01 / 3), 0.01));
 
-  const auto device = fast.to<FakeDevice>();
-  const FiniteVolume<double, FakeDevice> on_device(flow);
+  const auto device = fast.to<TestDevice>();
+  const FiniteVolume<double, TestDevice> on_device(flow);
   try {
     on_device.step(device, 0.01);
     FAIL("no error");

@@ -2,13 +2,14 @@
 
 #include <kolmo/flow/immersed.hpp>
 
-#include <kolmo/backend/fake_device.hpp>
 
 #include "catch.hpp"
+#include "device.hpp"
 #include "immersed_oracle.hpp"
 
 using namespace kolmo;
 using namespace kolmo::flow;
+using kolmo_test::TestDevice;
 using kolmo_test::contains;
 
 namespace {
@@ -357,12 +358,12 @@ TEST_CASE("immersed: float follows double") {
   CHECK(coarse.forces(b)[0].drag == Approx(fine.forces(a)[0].drag).epsilon(1e-3));
 }
 
-TEST_CASE("immersed: a device gives what the host gives") {
+TEST_CASE("immersed: a device gives what the host gives", "[device]") {
   for (const index_t levels : {1, 3}) {
     ImmersedOptions o = small_options(levels, ImmersedScheme::ab2);
     const std::vector<Body> body{circle(0.1, 0.02, 0.35, 14)};
     const Immersed<double> host(o, body);
-    const Immersed<double, FakeDevice> device(o, body);
+    const Immersed<double, TestDevice> device(o, body);
     auto a = host.start();
     auto b = device.start();
     host.run(a, 4);

@@ -3,16 +3,17 @@
 #include <cmath>
 
 #include <kolmo/ad/transforms.hpp>
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/flow/coarse.hpp>
 #include <kolmo/flow/filtered_noise.hpp>
 #include <kolmo/flow/initial_conditions.hpp>
 
 #include "catch.hpp"
+#include "device.hpp"
 #include "flow_reference.hpp"
 
 using namespace kolmo;
 using namespace kolmo::flow;
+using kolmo_test::TestDevice;
 using kolmo_test::contains;
 using kolmo_test::FlowReference;
 
@@ -64,7 +65,7 @@ TEST_CASE("at 256 x 256 its energy is that of the data set's start") {
   for (const double e : mean(x * x, {-1, -2, -3}).to_vector()) CHECK(e == Approx(0.67).margin(0.4));
 }
 
-TEST_CASE("a trajectory's start depends on the key and its number alone") {
+TEST_CASE("a trajectory's start depends on the key and its number alone", "[device]") {
   const auto flow = options_of(20);
   const Host all = filtered_velocities<Host>(flow, Key{5}, 0, 4);
   CHECK(filtered_velocity<Host>(flow, Key{5}, 3).to_vector() == at(all, 0, 3).to_vector());
@@ -73,7 +74,7 @@ TEST_CASE("a trajectory's start depends on the key and its number alone") {
   const auto single = filtered_velocity<Tensor<float, Cpu>>(flow, Key{5}, 3).to_vector();
   const auto expected = at(all, 0, 3).to_vector();
   for (std::size_t i = 0; i < single.size(); ++i) CHECK(single[i] == static_cast<float>(expected[i]));
-  const auto device = filtered_velocity<Tensor<double, FakeDevice>>(flow, Key{5}, 3);
+  const auto device = filtered_velocity<Tensor<double, TestDevice>>(flow, Key{5}, 3);
   CHECK(largest(device.to<Cpu>() - at(all, 0, 3)) < 1e-13);
 }
 
@@ -156,7 +157,7 @@ TEST_CASE("operators on staggered fields agree with plain loops") {
   CHECK(largest(vorticity(x, h) + vorticity_sda(x) * (1 / h)) < 1e-13);
 }
 
-TEST_CASE("the projection is orthogonal and removes the divergence") {
+TEST_CASE("the projection is orthogonal and removes the divergence", "[device]") {
   const index_t size = 14;
   const double h = options_of(size).spacing();
   const Projection<double> project(size);
@@ -166,8 +167,8 @@ TEST_CASE("the projection is orthogonal and removes the divergence") {
   CHECK(largest(project(y) - y) < 1e-14);
   CHECK(std::abs(dot(y, x - y).item()) < 1e-12);
   CHECK(largest(mean(y, {-1, -2}) - mean(x, {-1, -2})) < 1e-15);
-  const Projection<double, FakeDevice> on_device(size);
-  CHECK(largest(on_device(x.to<FakeDevice>()).to<Cpu>() - y) < 1e-13);
+  const Projection<double, TestDevice> on_device(size);
+  CHECK(largest(on_device(x.to<TestDevice>()).to<Cpu>() - y) < 1e-13);
   CHECK_THROWS_WITH(project(noise(Shape{2, 13, 13}, 1)), contains("size 14") && contains("13"));
   CHECK_THROWS_AS(Projection<double>(3), ArgumentError);
 }

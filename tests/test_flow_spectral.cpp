@@ -3,9 +3,9 @@
 #include <cstring>
 #include <limits>
 
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/backend/threads.hpp>
 
+#include "device.hpp"
 #include "flow_spectral_support.hpp"
 
 using namespace kolmo;
@@ -296,19 +296,19 @@ TEST_CASE("float follows double") {
   }
 }
 
-TEST_CASE("a device computes what the host computes") {
+TEST_CASE("a device computes what the host computes", "[device]") {
   const auto flow = flow_of(18, 200, 0.1);
   for (const auto stepper : steppers) {
     const Spectral<double, Cpu> host(flow, {.stepper = stepper});
-    const Spectral<double, FakeDevice> device(flow, {.stepper = stepper});
+    const Spectral<double, TestDevice> device(flow, {.stepper = stepper});
     const auto w = noise<V>(Shape{2, 18, 18}, 9, 5);
     const auto a = host.transition(host.from_vorticity(w), 0.05);
-    const auto b = device.transition(device.from_vorticity(w.to<FakeDevice>()), 0.05);
+    const auto b = device.transition(device.from_vorticity(w.to<TestDevice>()), 0.05);
     CHECK(largest_difference(a.to_vector(), b.to_vector()) < 1e-12 * largest(a.to_vector()));
     CHECK(largest_difference(host.to_staggered(a).to_vector(), device.to_staggered(b).to_vector()) < 1e-12);
     const auto ga = vjp([&](const auto& x) { return host.transition(x, 0.05); }, host.from_vorticity(w)).pull(a);
     const auto gb =
-        vjp([&](const auto& x) { return device.transition(x, 0.05); }, device.from_vorticity(w.to<FakeDevice>()))
+        vjp([&](const auto& x) { return device.transition(x, 0.05); }, device.from_vorticity(w.to<TestDevice>()))
             .pull(b);
     CHECK(largest_difference(ga.to_vector(), gb.to_vector()) < 1e-11 * largest(ga.to_vector()));
   }

@@ -3,16 +3,17 @@
 #include <cmath>
 
 #include <kolmo/ad/transforms.hpp>
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/flow/filtered_noise.hpp>
 #include <kolmo/flow/initial_conditions.hpp>
 #include <kolmo/flow/passive_tracer.hpp>
 
 #include "catch.hpp"
+#include "device.hpp"
 #include "flow_reference.hpp"
 
 using namespace kolmo;
 using namespace kolmo::flow;
+using kolmo_test::TestDevice;
 using kolmo_test::contains;
 using kolmo_test::FlowReference;
 
@@ -36,7 +37,7 @@ Host noise(const Shape& shape, std::uint64_t key) {
 
 }  // namespace
 
-TEST_CASE("tracer steps agree with plain loops") {
+TEST_CASE("tracer steps agree with plain loops", "[device]") {
   const auto flow = options_of(17);
   TracerOptions options;
   options.diffusivity = 0.02;
@@ -50,7 +51,7 @@ TEST_CASE("tracer steps agree with plain loops") {
   const Host device_start = c;
   auto expected = c.to_vector();
   const PassiveTracer<double> tracer(flow, options);
-  const PassiveTracer<double, FakeDevice> on_device(flow, options);
+  const PassiveTracer<double, TestDevice> on_device(flow, options);
   for (int s = 0; s < 10; ++s) {
     c = tracer.step(c, x, dt);
     const auto old = expected;
@@ -64,8 +65,8 @@ TEST_CASE("tracer steps agree with plain loops") {
   }
   const auto values = c.to_vector();
   for (std::size_t k = 0; k < values.size(); ++k) CHECK(values[k] == Approx(expected[k]).margin(1e-13));
-  auto d = device_start.to<FakeDevice>();
-  for (int s = 0; s < 10; ++s) d = on_device.step(d, x.to<FakeDevice>(), dt);
+  auto d = device_start.to<TestDevice>();
+  for (int s = 0; s < 10; ++s) d = on_device.step(d, x.to<TestDevice>(), dt);
   CHECK(largest(d.to<Cpu>() - c) < 1e-13);
 }
 
@@ -102,7 +103,7 @@ TEST_CASE("a tracer in a uniform wind comes back after one turn around the box")
   CHECK(std::log2(error(32) / error(64)) > 1.7);
 }
 
-TEST_CASE("derivatives through a tracer step in both the tracer and the velocity") {
+TEST_CASE("derivatives through a tracer step in both the tracer and the velocity", "[device]") {
   const auto flow = options_of(12);
   TracerOptions options;
   options.gradient_x = 0.4;
@@ -126,7 +127,7 @@ TEST_CASE("derivatives through a tracer step in both the tracer and the velocity
     CHECK(dot(difference, gy).item() == Approx(reverse).epsilon(1e-5));
   };
   check(Cpu{});
-  check(FakeDevice{});
+  check(TestDevice{});
 }
 
 TEST_CASE("what the tracer cannot do is refused with a reason") {

@@ -5,15 +5,16 @@
 #include <limits>
 
 #include <kolmo/ad/transforms.hpp>
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/gmm/lamf_train.hpp>
 #include <kolmo/gmm/max_of_normals.hpp>
 #include <kolmo/gmm/v5.hpp>
 
 #include "catch.hpp"
+#include "device.hpp"
 
 using namespace kolmo;
 using namespace kolmo::gmm;
+using kolmo_test::TestDevice;
 using V = Tensor<double, Cpu>;
 using F = Tensor<float, Cpu>;
 
@@ -253,7 +254,7 @@ TEST_CASE("the kernels' gradients agree with dual numbers and with Richardson di
   for (std::size_t i = 0; i < 60; ++i) CHECK(std::abs(h[i] - (g1[i] - g2[i]) / 2e-5) <= 1e-6 * h_scale);
 }
 
-TEST_CASE("the fit does not depend on threads, backend or the company a density is fitted in") {
+TEST_CASE("the fit does not depend on threads, backend or the company a density is fitted in", "[device]") {
   const auto options = small_options();
   const LamfInput<F> input = v5_input<F>(70);
   const auto model = random_model<F>(options, 5);
@@ -265,10 +266,10 @@ TEST_CASE("the fit does not depend on threads, backend or the company a density 
   }
   threads::set_count(2);
 
-  using D = Tensor<float, FakeDevice>;
-  const auto on_device = rebind<D>(model, [](const std::string&, FieldKind, const F& x) { return x.to<FakeDevice>(); });
-  const LamfInput<D> moved{input.masses.to<FakeDevice>(), input.points.to<FakeDevice>(), input.spacing.to<FakeDevice>(),
-                           input.features.to<FakeDevice>()};
+  using D = Tensor<float, TestDevice>;
+  const auto on_device = rebind<D>(model, [](const std::string&, FieldKind, const F& x) { return x.to<TestDevice>(); });
+  const LamfInput<D> moved{input.masses.to<TestDevice>(), input.points.to<TestDevice>(), input.spacing.to<TestDevice>(),
+                           input.features.to<TestDevice>()};
   const auto device = on_device(moved).to_vector();
   for (std::size_t i = 0; i < one.size(); ++i) REQUIRE(device[i] == Approx(one[i]).epsilon(1e-4).margin(1e-4));
 

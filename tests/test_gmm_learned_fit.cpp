@@ -1,13 +1,13 @@
 // What a user of the learned fitters gets: network, polish, and a refit by EM where these fail.
 
 #include "catch.hpp"
+#include "device.hpp"
 #include "gmm_reference.hpp"
 
 #include <cstring>
 #include <limits>
 #include <thread>
 
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/gmm/foreign.hpp>
 #include <kolmo/gmm/lamf_fit.hpp>
 #include <kolmo/gmm/mdn_fit.hpp>
@@ -236,13 +236,13 @@ TEST_CASE("a model of any number of components, on few points and many, fits", "
   CHECK(fit(shipped(), F::ones(Shape{0, 96}), points_of(Grid{}), measured()).batch() == 0);
 }
 
-TEST_CASE("the device gets what the processor gets, refits included", "[gmm][learned]") {
-  using Device = Tensor<double, FakeDevice>;
+TEST_CASE("the device gets what the processor gets, refits included", "[gmm][learned][device]") {
+  using Device = Tensor<double, TestDevice>;
   // NaN as the network's last bias: every row is refitted.
   auto model = untrained<Device>(3);
   auto on_host = untrained<Double>(3);
   const auto set = make_v5<Double>(Key{48}, 5);
-  const Device densities = set.densities.to<FakeDevice>();
+  const Device densities = set.densities.to<TestDevice>();
   for (const bool damaged : {false, true}) {
     if (damaged) {
       auto& bias = model.init_network.layers.back().bias;

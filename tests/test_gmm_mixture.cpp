@@ -1,8 +1,8 @@
 #include "catch.hpp"
+#include "device.hpp"
 #include "gmm_reference.hpp"
 
 #include <kolmo/ad/transforms.hpp>
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/gmm/mixture.hpp>
 
 using namespace kolmo;
@@ -143,15 +143,15 @@ TEST_CASE("densities, distribution functions and moments are differentiable in t
   check(&Mixture<Double>::deviations);
 }
 
-TEST_CASE("components are ordered by mean and stay together", "[gmm][mixture]") {
+TEST_CASE("components are ordered by mean and stay together", "[gmm][mixture][device]") {
   const auto m = two_mixtures();
   const auto s = sorted_by_mean(m);
   CHECK(s.means.to_vector() == std::vector<double>{-1.5, 0.5, 2.0, -4.0, 0.0, 3.0});
   CHECK(s.weights.to_vector() == std::vector<double>{0.2, 0.5, 0.3, 0.1, 0.3, 0.6});
   CHECK(s.deviations.to_vector() == std::vector<double>{0.4, 1.2, 0.7, 0.3, 0.9, 2.0});
   CHECK(m.means.to_vector()[3] == 3.0);
-  const auto device = sorted_by_mean(Mixture<Tensor<double, FakeDevice>>{
-      m.weights.to<FakeDevice>(), m.means.to<FakeDevice>(), m.deviations.to<FakeDevice>()});
+  const auto device = sorted_by_mean(Mixture<Tensor<double, TestDevice>>{
+      m.weights.to<TestDevice>(), m.means.to<TestDevice>(), m.deviations.to<TestDevice>()});
   CHECK(device.means.to_vector() == s.means.to_vector());
 }
 

@@ -1,5 +1,6 @@
 // Mixtures of normals in D dimensions: densities, derivatives, samples, and k-means.
 
+#include "device.hpp"
 #include "gmm_samples_support.hpp"
 #include "io_support.hpp"
 
@@ -45,8 +46,8 @@ double log_density_by_definition(const NormalMixture<Double>& mixture, const dou
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("densities in any number of dimensions and points are those of the definition", "[gmm][samples]",
-                   (Tensor<double, Cpu>), (Tensor<double, FakeDevice>), (Tensor<float, Cpu>)) {
+TEMPLATE_TEST_CASE("densities in any number of dimensions and points are those of the definition", "[gmm][samples][device]",
+                   (Tensor<double, Cpu>), (Tensor<double, TestDevice>), (Tensor<float, Cpu>)) {
   using V = TestType;
   const double digits = std::is_same_v<typename V::Scalar, double> ? 1e-12 : 2e-5;
   for (const index_t d : {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13}) {
@@ -147,8 +148,8 @@ TEST_CASE("samples have the moments of their mixture, and a key draws the same o
   }
 }
 
-TEMPLATE_TEST_CASE("k-means finds the clusters that scikit-learn finds", "[gmm][samples]", (Tensor<double, Cpu>),
-                   (Tensor<double, FakeDevice>), (Tensor<float, Cpu>)) {
+TEMPLATE_TEST_CASE("k-means finds the clusters that scikit-learn finds", "[gmm][samples][device]", (Tensor<double, Cpu>),
+                   (Tensor<double, TestDevice>), (Tensor<float, Cpu>)) {
   using V = TestType;
   const double digits = std::is_same_v<typename V::Scalar, double> ? 1e-10 : 2e-6;
   const V x = tensor<V>(clusters(), Shape{240, 3});

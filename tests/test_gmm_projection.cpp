@@ -2,9 +2,9 @@
 // do.
 
 #include "catch.hpp"
+#include "device.hpp"
 #include "gmm_reference.hpp"
 
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/gmm/em.hpp>
 #include <kolmo/gmm/metrics.hpp>
 #include <kolmo/gmm/moment_projection.hpp>
@@ -180,7 +180,7 @@ TEST_CASE("moments that no weights can have", "[gmm][projection]") {
   CHECK(all_finite(singular.mixture.weights));
 }
 
-TEST_CASE("where nothing can be projected the weights stay and the method is none", "[gmm][projection]") {
+TEST_CASE("where nothing can be projected the weights stay and the method is none", "[gmm][projection][device]") {
   const Double z = grid_of<Double>();
   auto masses = repeated(reference_density<Double>(), 4).to_vector();
   masses[5] = NAN;
@@ -206,10 +206,10 @@ TEST_CASE("where nothing can be projected the weights stay and the method is non
   CHECK_THROWS_AS(project_moments(fit, reference_density<Double>(), z, {.penalty = 0.0}), ArgumentError);
   const Double many = Double::full(Shape{1, 33}, 1.0);
   CHECK_THROWS_AS(project_moments(Mixture<Double>{many, many, many}, reference_density<Double>(), z), ArgumentError);
-  using F = Tensor<double, FakeDevice>;
+  using F = Tensor<double, TestDevice>;
   const auto device = project_moments(
-      Mixture<F>{fit.weights.to<FakeDevice>(), fit.means.to<FakeDevice>(), fit.deviations.to<FakeDevice>()},
-      reference_density<Double>().to<FakeDevice>(), z.to<FakeDevice>());
-  CHECK(device.mixture.weights.to_vector() ==
-        project_moments(fit, reference_density<Double>(), z).mixture.weights.to_vector());
+      Mixture<F>{fit.weights.to<TestDevice>(), fit.means.to<TestDevice>(), fit.deviations.to<TestDevice>()},
+      reference_density<Double>().to<TestDevice>(), z.to<TestDevice>());
+  CHECK(as_on_host(device.mixture.weights.to_vector(),
+                   project_moments(fit, reference_density<Double>(), z).mixture.weights.to_vector(), 1e3));
 }

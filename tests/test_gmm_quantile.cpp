@@ -1,10 +1,10 @@
 // Quantiles, samples and responsibilities of mixtures, and skewness and kurtosis.
 
 #include "catch.hpp"
+#include "device.hpp"
 #include "gmm_reference.hpp"
 
 #include <kolmo/ad/transforms.hpp>
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/gmm/mixture_quantile.hpp>
 #include <kolmo/gmm/mixture_sample.hpp>
 
@@ -130,12 +130,12 @@ TEST_CASE("quantiles are differentiable in the mixture and in the level", "[gmm]
   CHECK(largest_difference(curvature.weights, (plus.weights - minus.weights) / (2.0 * h)) < 1e-5);
 }
 
-TEST_CASE("quantiles on another backend", "[gmm][quantile]") {
-  using F = Tensor<double, FakeDevice>;
+TEST_CASE("quantiles on another backend", "[gmm][quantile][device]") {
+  using F = Tensor<double, TestDevice>;
   const auto m = two_mixtures<Double>();
-  const Mixture<F> device{m.weights.to<FakeDevice>(), m.means.to<FakeDevice>(), m.deviations.to<FakeDevice>()};
-  CHECK(quantile(device, F::from(levels)).to_vector() == quantile(m, Double::from(levels)).to_vector());
-  CHECK(sample(device, Key{3}, 20).to_vector() == sample(m, Key{3}, 20).to_vector());
+  const Mixture<F> device{m.weights.to<TestDevice>(), m.means.to<TestDevice>(), m.deviations.to<TestDevice>()};
+  CHECK(as_on_host(quantile(device, F::from(levels)).to_vector(), quantile(m, Double::from(levels)).to_vector(), 1e2));
+  CHECK(as_on_host(sample(device, Key{3}, 20).to_vector(), sample(m, Key{3}, 20).to_vector()));
 }
 
 TEMPLATE_TEST_CASE("samples have the moments of the mixture", "[gmm][sample]", float, double) {

@@ -1,5 +1,6 @@
 // EM from samples: the fit against scikit-learn, the 1-D EM and the properties that EM must have.
 
+#include "device.hpp"
 #include "gmm_samples_support.hpp"
 
 #include <kolmo/backend/xtensor.hpp>
@@ -71,8 +72,8 @@ const Expected scikit_learn[] = {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a fit of samples agrees with scikit-learn", "[gmm][samples]", (Tensor<double, Cpu>),
-                   (Tensor<double, CpuBlas>), (Tensor<double, FakeDevice>), (Tensor<float, Cpu>)) {
+TEMPLATE_TEST_CASE("a fit of samples agrees with scikit-learn", "[gmm][samples][device]", (Tensor<double, Cpu>),
+                   (Tensor<double, CpuBlas>), (Tensor<double, TestDevice>), (Tensor<float, Cpu>)) {
   using V = TestType;
   const double digits = std::is_same_v<typename V::Scalar, double> ? 2e-11 : 3e-6;
   const Numbers points = clusters();
@@ -327,7 +328,7 @@ TEST_CASE("a weight counts as so many equal points, and none as no point", "[gmm
 }
 
 TEST_CASE("fits have the same bits for any number of threads, and the rounding of the device apart on one",
-          "[gmm][samples]") {
+          "[gmm][samples][device]") {
   const Double x = sample(three_normals(), Key{11}, 9000).points;
   for (const Covariance kind : kinds) {
     const SampleFitOptions options{.covariance = kind, .max_iterations = 12, .tolerance = 0.0, .starts = 2};
@@ -339,10 +340,10 @@ TEST_CASE("fits have the same bits for any number of threads, and the rounding o
       CHECK(same_bits(fit.mixture, first->mixture));
       CHECK(fit.score.mean_log_density == first->score.mean_log_density);
     }
-    const auto device = fit_samples(x.to<FakeDevice>(), 4, options);
+    const auto device = fit_samples(x.to<TestDevice>(), 4, options);
     CHECK(difference(numbers(device.mixture.means), numbers(first->mixture.means)) < 1e-8);
     CHECK(device.score.mean_log_density == Approx(first->score.mean_log_density).epsilon(1e-12));
-    CHECK(predict(device.mixture, x.to<FakeDevice>()).to_vector() == predict(first->mixture, x).to_vector());
+    CHECK(predict(device.mixture, x.to<TestDevice>()).to_vector() == predict(first->mixture, x).to_vector());
   }
 }
 

@@ -128,7 +128,7 @@ TEST_CASE("dropout is the identity in evaluation and keeps the mean in training"
     CHECK(g.to_vector() == y);
   }
   SECTION("a device drops the same elements") {
-    using Device = Tensor<double, FakeDevice>;
+    using Device = Tensor<double, TestDevice>;
     CHECK(nn::dropout(Key{1}, Device::ones({100, 101}), 0.3).to_vector() == y);
   }
 }

@@ -110,5 +110,5 @@ TEST_CASE("matrices that are not positive definite are reported and never factor
     REQUIRE_THROWS_AS(cholesky_solve(result.factor, V::ones({2, 1})), ArgumentError);
   };
   check(Cpu{});
-  check(FakeDevice{});
+  check(TestDevice{});
 }

@@ -73,7 +73,7 @@ TEST_CASE("argmax and argmin give the first extremum, NaN before any number") {
     }
   };
   check(Cpu{});
-  check(FakeDevice{});
+  check(TestDevice{});
   const auto tie = Tensor<double, Cpu>::from({2, 5, 5});
   REQUIRE(grad([](const auto& v) { return max(v); }, tie).to_vector() == std::vector<double>{0, 1, 0});
 }

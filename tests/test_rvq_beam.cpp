@@ -1,11 +1,11 @@
 // Beam search of residual codes.
 
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/backend/xtensor.hpp>
 #include <kolmo/rvq/cross_tables.hpp>
 
 #include <limits>
 
+#include "device.hpp"
 #include "rvq_table_support.hpp"
 
 using namespace kolmo;
@@ -92,8 +92,8 @@ TEST_CASE("a beam wider than the number of codes finds the best codes there are"
   }
 }
 
-TEMPLATE_TEST_CASE("R25: a beam of one is the greedy encoder, wider beams leave less", "", (Tensor<float, Cpu>),
-                   (Tensor<float, CpuBlas>), (Tensor<float, FakeDevice>)) {
+TEMPLATE_TEST_CASE("R25: a beam of one is the greedy encoder, wider beams leave less", "[device]", (Tensor<float, Cpu>),
+                   (Tensor<float, CpuBlas>), (Tensor<float, TestDevice>)) {
   using V = TestType;
   const auto tables = tables_of<V>({32, 32, 32, 32, 32}, 8);
   const V x = numbers<V>({300, 8}, 3, 1.5);
@@ -114,8 +114,8 @@ TEMPLATE_TEST_CASE("R25: a beam of one is the greedy encoder, wider beams leave 
   }
 }
 
-TEST_CASE("R23: host and device give equal codes for every beam, size and screen") {
-  using Device = Tensor<float, FakeDevice>;
+TEST_CASE("R23: host and device give equal codes for every beam, size and screen", "[device]") {
+  using Device = Tensor<float, TestDevice>;
   using V = Tensor<float, Cpu>;
   struct Case {
     std::vector<index_t> codes;
@@ -126,10 +126,10 @@ TEST_CASE("R23: host and device give equal codes for every beam, size and screen
                         Case{{1, 64, 65}, 24, 40, 1e-20}, Case{{140, 140}, 33, 30, 1e18}}) {
     const auto tables = tables_of<V>(c.codes, c.d);
     std::vector<Device> there;
-    for (const V& table : tables) there.push_back(table.to<FakeDevice>());
+    for (const V& table : tables) there.push_back(table.to<TestDevice>());
     const V x = numbers<V>({c.n, c.d}, 7, c.scale);
     for (const index_t beam : {1, 2, 5, 13}) {
-      const auto expected = encode_residual(there, x.to<FakeDevice>(), beam).to_vector();
+      const auto expected = encode_residual(there, x.to<TestDevice>(), beam).to_vector();
       for (const Screen screen : {Screen::none, Screen::int8, Screen::bf16}) {
         INFO("d " << c.d << ", beam " << beam << ", screen " << static_cast<int>(screen));
         CHECK(encode_residual(tables, x, beam, screen).to_vector() == expected);
@@ -138,8 +138,8 @@ TEST_CASE("R23: host and device give equal codes for every beam, size and screen
   }
 }
 
-TEST_CASE("copies of codewords and codewords that are NaN do not confuse a beam") {
-  using Device = Tensor<float, FakeDevice>;
+TEST_CASE("copies of codewords and codewords that are NaN do not confuse a beam", "[device]") {
+  using Device = Tensor<float, TestDevice>;
   using V = Tensor<float, Cpu>;
   auto first = numbers<V>({40, 24}, 1).to_vector();
   for (std::size_t j = 0; j < 24 * 15; ++j) first[24 * 20 + j] = first[j];
@@ -149,17 +149,17 @@ TEST_CASE("copies of codewords and codewords that are NaN do not confuse a beam"
                               V::from(std::span<const float>(gaps), {6, 24}),
                               V::from(std::span<const float>(first), {40, 24})};
   std::vector<Device> there;
-  for (const V& table : tables) there.push_back(table.to<FakeDevice>());
+  for (const V& table : tables) there.push_back(table.to<TestDevice>());
   const V x = numbers<V>({30, 24}, 3);
   for (const index_t beam : {1, 2, 4}) {
-    const auto expected = encode_residual(there, x.to<FakeDevice>(), beam).to_vector();
+    const auto expected = encode_residual(there, x.to<TestDevice>(), beam).to_vector();
     for (const Screen screen : {Screen::none, Screen::int8, Screen::bf16})
       CHECK(encode_residual(tables, x, beam, screen).to_vector() == expected);
   }
 }
 
-TEMPLATE_TEST_CASE("the form with one product of matrices gives the same codes", "", (Tensor<float, Cpu>),
-                   (Tensor<double, Cpu>), (Tensor<float, FakeDevice>)) {
+TEMPLATE_TEST_CASE("the form with one product of matrices gives the same codes", "[device]", (Tensor<float, Cpu>),
+                   (Tensor<double, Cpu>), (Tensor<float, TestDevice>)) {
   using V = TestType;
   for (const double scale : {1.5, 1e-15, 1e12}) {
     auto tables = tables_of<V>({50, 1, 33, 64}, 21);

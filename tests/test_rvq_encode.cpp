@@ -1,11 +1,11 @@
 // Residual encoding by plain tables.
 
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/backend/xtensor.hpp>
 #include <kolmo/rvq/encode.hpp>
 
 #include <limits>
 
+#include "device.hpp"
 #include "rvq_table_support.hpp"
 
 using namespace kolmo;
@@ -47,8 +47,8 @@ std::vector<Code> by_definition(const std::vector<V>& tables, const V& x) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("R23: residual codes are those of plain loops", "", (Tensor<float, Cpu>), (Tensor<double, Cpu>),
-                   (Tensor<float, CpuBlas>), (Tensor<float, FakeDevice>)) {
+TEMPLATE_TEST_CASE("R23: residual codes are those of plain loops", "[device]", (Tensor<float, Cpu>), (Tensor<double, Cpu>),
+                   (Tensor<float, CpuBlas>), (Tensor<float, TestDevice>)) {
   using V = TestType;
   for (const index_t d : {1, 6, 19}) {
     const auto tables = tables_of<V>({40, 1, 17, 64}, d);

@@ -4,14 +4,15 @@
 #include <vector>
 
 #include <kolmo/ad/transforms.hpp>
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/nn/init.hpp>
 #include <kolmo/rvq/schedule.hpp>
 #include <kolmo/rvq/straight_through.hpp>
 
 #include "catch.hpp"
+#include "device.hpp"
 
 using namespace kolmo;
+using kolmo_test::TestDevice;
 using kolmo_test::contains;
 using V = Tensor<double, Cpu>;
 
@@ -90,7 +91,7 @@ double dot_of(const std::vector<double>& a, const std::vector<double>& b) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("R20: the rotation trick's test vector", "", Cpu, FakeDevice) {
+TEMPLATE_TEST_CASE("R20: the rotation trick's test vector", "[device]", Cpu, TestDevice) {
   using W = Tensor<double, TestType>;
   const W x = W::from({3, 4}, Shape{1, 2}), q = W::from({0, 2}, Shape{1, 2}), g = W::from({1, 0}, Shape{1, 2});
   Tape<W> tape;

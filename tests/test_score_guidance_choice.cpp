@@ -1,9 +1,9 @@
 // Guidance chosen by name gives what the struct gives; unknown names are told the known ones; the methods run where the
 // memory is not the host's.
-#include <kolmo/backend/fake_device.hpp>
 #include <kolmo/score/guidance/choice.hpp>
 
 #include "catch.hpp"
+#include "device.hpp"
 #include "score_gaussian_support.hpp"
 
 using namespace kolmo_test;
@@ -11,7 +11,7 @@ using namespace kolmo_test;
 namespace {
 
 template <class T>
-using Device = Tensor<T, FakeDevice>;
+using Device = Tensor<T, TestDevice>;
 
 /// A prior that lives on any backend, with a nonlinear part, so that J is neither constant nor symmetric.
 template <class V>
@@ -45,7 +45,7 @@ std::vector<double> posterior_of(const AnyGuidance<V>& method) {
 
 }  // namespace
 
-TEST_CASE("every name gives a method, on the host and on a device, in double and float") {
+TEST_CASE("every name gives a method, on the host and on a device, in double and float", "[device]") {
   const SpectralCovariance<Device<float>> spectrum(Device<float>::from({1, 1, 0.5, 0.25, 0.1f}, Shape{5}), 1);
   for (const std::string& name : guidance_names()) {
     INFO(name);

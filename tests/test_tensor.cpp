@@ -2,11 +2,12 @@
 
 #include <kolmo/core/tensor.hpp>
 
-#include <kolmo/backend/fake_device.hpp>
 
 #include "catch.hpp"
+#include "device.hpp"
 
 using namespace kolmo;
+using kolmo_test::TestDevice;
 using kolmo_test::contains;
 
 namespace {
@@ -20,7 +21,7 @@ X transposed(const X& x) {
 }
 }  // namespace
 
-TEMPLATE_TEST_CASE("constructors fill row-major memory", "", Cpu, FakeDevice) {
+TEMPLATE_TEST_CASE("constructors fill row-major memory", "[device]", Cpu, TestDevice) {
   using X = Tensor<float, TestType>;
   REQUIRE(X::from({1, 2, 3, 4, 5, 6}, {2, 3}).to_vector() == Values{1, 2, 3, 4, 5, 6});
   REQUIRE(X::from(Values{1, 2}).shape() == Shape{2});
@@ -113,10 +114,10 @@ TEST_CASE("reshaped views contiguous memory and copies the rest") {
   REQUIRE_THROWS_WITH(a.reshaped({4}), contains("[2, 3] has 6") && contains("[4] has 4"));
 }
 
-TEMPLATE_TEST_CASE("to moves values between backends in row-major order", "", float, double, std::int32_t) {
+TEMPLATE_TEST_CASE("to moves values between backends in row-major order", "[device]", float, double, std::int32_t) {
   using H = Tensor<TestType, Cpu>;
   const H a = H::arange(6).reshaped({2, 3});
-  const auto device = transposed(a).template to<FakeDevice>();
+  const auto device = transposed(a).template to<TestDevice>();
   REQUIRE(device.shape() == Shape{3, 2});
   REQUIRE(device.template to<Cpu>().to_vector() == transposed(a).to_vector());
   REQUIRE(a.template to<Cpu>().data() == a.data());
@@ -133,9 +134,9 @@ TEST_CASE("errors name the operation, the shapes and the numbers") {
   REQUIRE(V::ones({2, 3}).extent(-1) == 3);
 }
 
-TEST_CASE("memory that cannot exist is reported, not wrapped around") {
+TEST_CASE("memory that cannot exist is reported, not wrapped around", "[device]") {
   REQUIRE_THROWS_AS(V::uninitialized({index_t{1} << 45}), OutOfMemory);
-  REQUIRE_THROWS_AS((Tensor<float, FakeDevice>::uninitialized({index_t{1} << 40})), OutOfMemory);
+  REQUIRE_THROWS_AS((Tensor<float, TestDevice>::uninitialized({index_t{1} << 40})), OutOfMemory);
   // 2^33 * 2^33 elements overflow 64 bits.
   REQUIRE_THROWS_AS(V::uninitialized({index_t{1} << 33, index_t{1} << 33}), Error);
 }
