@@ -1,8 +1,6 @@
 # Everything a kernel may reach compiles with nvcc, with every warning an error and no experimental flag.
 # Needs the compiler only, no GPU: each tests/cuda/*.cu, one generated file with all headers of floors 0 and 1,
 # and one for each cuda/*.cuh. Programs are in cuda/CMakeLists.txt.
-find_program(KOLMO_NVCC nvcc HINTS "$ENV{CUDA_HOME}/bin" "$ENV{CUDA_PATH}/bin" /usr/local/cuda/bin)
-set(KOLMO_CUDA_ARCHITECTURE sm_90 CACHE STRING "Architecture of the CUDA compile tests, as in nvcc -arch=")
 add_custom_target(kolmo_cuda_sources)
 add_subdirectory(cuda)
 if(NOT KOLMO_NVCC)

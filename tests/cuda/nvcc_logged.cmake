@@ -1,0 +1,12 @@
+# Runs nvcc and keeps what it says: cmake -P nvcc_logged.cmake LOG COMMAND ARGUMENTS...
+set(log "${CMAKE_ARGV3}")
+set(command "")
+math(EXPR last "${CMAKE_ARGC} - 1")
+foreach(i RANGE 4 ${last})
+  list(APPEND command "${CMAKE_ARGV${i}}")
+endforeach()
+execute_process(COMMAND ${command} RESULT_VARIABLE result OUTPUT_VARIABLE text ERROR_VARIABLE text)
+file(WRITE "${log}" "${text}")
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "${text}")
+endif()
