@@ -19,6 +19,7 @@
 #include <kolmo/rvq/model_file.hpp>
 
 #include "program.hpp"
+#include "program_device.hpp"
 
 namespace rvq_program {
 
@@ -28,15 +29,15 @@ using kolmo::IoError;
 namespace io = kolmo::io;
 namespace rvq = kolmo::rvq;
 
-using Vectors = kolmo::Tensor<float, kolmo::Cpu>;
-using Codes = kolmo::Tensor<rvq::Code, kolmo::Cpu>;
+using Vectors = kolmo::Tensor<float, Device>;
+using Codes = kolmo::Tensor<rvq::Code, Device>;
 using Quantizer = rvq::ResidualQuantizer<Vectors>;
 
 /// Squares of larger numbers, summed over a vector, overflow.
 inline constexpr float largest_number = 1e15f;
 
 /// Vectors that are in memory at a time.
-inline constexpr index_t block = 16384;
+inline constexpr index_t block = device_takes_batches ? index_t{1} << 20 : 16384;
 
 /// An array [..., d] of numbers, read by entries of its first axis.
 class VectorFile {

@@ -13,11 +13,12 @@
 #include <kolmo/ops/join.hpp>
 #include <kolmo/score/trajectory_data.hpp>
 
+#include "program_device.hpp"
 #include "score_config.hpp"
 
 namespace score_program {
 
-using V = Tensor<float, Cpu>;
+using V = Tensor<float, Device>;
 using Data = score::TrajectoryData<V>;
 
 /// What the record beside a field file says of its grid; bodies are given by their circle.

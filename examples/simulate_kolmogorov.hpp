@@ -21,6 +21,8 @@
 #include <kolmo/io/host_array.hpp>
 #include <kolmo/io/picture.hpp>
 
+#include "program_device.hpp"
+
 /// What a trajectory depends on, beside its index.
 struct KolmogorovRun {
   using index_t = kolmo::index_t;
@@ -71,16 +73,16 @@ using kolmo::index_t;
 namespace flow = kolmo::flow;
 
 template <class T>
-using Field = kolmo::Tensor<T, kolmo::Cpu>;
+using Field = kolmo::Tensor<T, Device>;
 
-/// The staggered velocities [1, 2, n, n] a trajectory begins with, unless a file says otherwise.
+/// The staggered velocities [count, 2, n, n] that trajectories from `index` on begin with, unless a file says otherwise.
 template <class T>
-Field<T> initial_velocity(const KolmogorovRun& run, index_t index) {
+Field<T> initial_velocity(const KolmogorovRun& run, index_t index, index_t count) {
   using V = Field<T>;
   const index_t n = run.flow.size;
   if (run.start == "taylor_green") return flow::taylor_green_velocity<V>(run.flow).reshaped(kolmo::Shape{1, 2, n, n});
   if (run.start == "shear_layer") return flow::double_shear_layer<V>(run.flow).reshaped(kolmo::Shape{1, 2, n, n});
-  return flow::filtered_velocities<V>(run.flow, kolmo::Key{run.seed}, index, 1);
+  return flow::filtered_velocities<V>(run.flow, kolmo::Key{run.seed}, index, count);
 }
 
 template <class T>
@@ -95,15 +97,15 @@ Field<T> from_file(const kolmo::io::HostArray& array) {
 template <class T>
 class FiniteVolumeChain {
  public:
-  FiniteVolumeChain(const KolmogorovRun& run, index_t index)
+  FiniteVolumeChain(const KolmogorovRun& run, index_t index, index_t count)
       : solver_(run.flow), dt_(run.dt), inner_steps_(run.inner_steps) {
-    state_ = run.initial ? from_file<T>(*run.initial) : initial_velocity<T>(run, index);
+    state_ = run.initial ? from_file<T>(*run.initial) : initial_velocity<T>(run, index, count);
   }
   void advance() { state_ = solver_.transition(state_, dt_, inner_steps_); }
   Field<T> velocity() const { return state_; }
 
  private:
-  flow::FiniteVolume<T> solver_;
+  flow::FiniteVolume<T, Device> solver_;
   double dt_;
   index_t inner_steps_;
   Field<T> state_;
@@ -112,37 +114,43 @@ class FiniteVolumeChain {
 template <class T>
 class SpectralChain {
  public:
-  SpectralChain(const KolmogorovRun& run, index_t index)
+  SpectralChain(const KolmogorovRun& run, index_t index, index_t count)
       : solver_(run.flow), dt_(run.dt), inner_steps_(run.inner_steps) {
     state_ = run.initial ? solver_.from_vorticity(from_file<T>(*run.initial))
-                         : solver_.from_staggered(initial_velocity<T>(run, index));
+                         : solver_.from_staggered(initial_velocity<T>(run, index, count));
   }
   void advance() { state_ = solver_.transition(state_, dt_, {.steps = inner_steps_}); }
   Field<T> velocity() const { return solver_.to_staggered(state_); }
 
  private:
-  flow::Spectral<T, kolmo::Cpu> solver_;
+  flow::Spectral<T, Device> solver_;
   double dt_;
   index_t inner_steps_;
   Field<T> state_;
 };
 
 template <class T, class Chain>
-kolmo::io::HostArray run_chain(const KolmogorovRun& run, index_t index, const std::function<void()>& on_step,
-                               const KeepState& keep_state) {
+std::vector<kolmo::io::HostArray> run_chain(const KolmogorovRun& run, index_t index, index_t count,
+                                            const std::function<void()>& on_step, const KeepState& keep_state) {
   const index_t m = run.coarse_size();
-  std::vector<T> frames;
-  frames.reserve(static_cast<std::size_t>(run.frames() * 2 * m * m));
-  Chain chain(run, index);
+  std::vector<std::vector<T>> frames(static_cast<std::size_t>(count));
+  for (auto& one : frames) one.reserve(static_cast<std::size_t>(run.frames() * 2 * m * m));
+  Chain chain(run, index, count);
   const auto keep = [&] {
     const std::vector<T> values = flow::coarsen(chain.velocity(), run.coarsen).to_vector();
-    frames.insert(frames.end(), values.begin(), values.end());
+    const std::ptrdiff_t size = 2 * m * m;
+    auto begin = values.begin();
+    for (auto& one : frames) {
+      one.insert(one.end(), begin, begin + size);
+      begin += size;
+    }
   };
   if (run.save_initial) keep();
   for (index_t step = 1; step <= run.steps; ++step) {
     try {
       chain.advance();
     } catch (const flow::UnstableStep& error) {
+      if (count > 1) throw;
       const Field<T> last = chain.velocity();
       const std::string kept = keep_state(kolmo::io::HostArray(last.to_vector(), {2, run.flow.size, run.flow.size}));
       throw kolmo::Error("trajectory " + std::to_string(index) +
@@ -152,22 +160,35 @@ kolmo::io::HostArray run_chain(const KolmogorovRun& run, index_t index, const st
                          ", finished trajectories are kept; try a larger --inner-steps");
     }
     if (step > run.discard) keep();
-    on_step();
+    for (index_t k = 0; k < count; ++k) on_step();
   }
-  return kolmo::io::HostArray(frames, {run.frames(), 2, m, m});
+  std::vector<kolmo::io::HostArray> results;
+  for (const auto& one : frames) results.emplace_back(one, std::vector<index_t>{run.frames(), 2, m, m});
+  return results;
 }
 
 }  // namespace kolmogorov_detail
 
-/// The frames [time, component, x, y] of trajectory `index`, in the run's precision. `on_step` is called after each.
-inline kolmo::io::HostArray simulate_trajectory(const KolmogorovRun& run, kolmo::index_t index,
-                                                const std::function<void()>& on_step, const KeepState& keep_state) {
+/// The frames [time, component, x, y] of `count` trajectories from `index` on, in the run's precision. `on_step` is
+/// called after each of each. Several that break throw UnstableStep: alone, each says what became of it.
+inline std::vector<kolmo::io::HostArray> simulate_trajectories(const KolmogorovRun& run, kolmo::index_t index,
+                                                               kolmo::index_t count,
+                                                               const std::function<void()>& on_step,
+                                                               const KeepState& keep_state) {
   using namespace kolmogorov_detail;
   if (run.scheme == "spectral")
-    return run.precision == "float" ? run_chain<float, SpectralChain<float>>(run, index, on_step, keep_state)
-                                    : run_chain<double, SpectralChain<double>>(run, index, on_step, keep_state);
-  return run.precision == "float" ? run_chain<float, FiniteVolumeChain<float>>(run, index, on_step, keep_state)
-                                  : run_chain<double, FiniteVolumeChain<double>>(run, index, on_step, keep_state);
+    return run.precision == "float" ? run_chain<float, SpectralChain<float>>(run, index, count, on_step, keep_state)
+                                    : run_chain<double, SpectralChain<double>>(run, index, count, on_step, keep_state);
+  return run.precision == "float" ? run_chain<float, FiniteVolumeChain<float>>(run, index, count, on_step, keep_state)
+                                  : run_chain<double, FiniteVolumeChain<double>>(run, index, count, on_step, keep_state);
+}
+
+/// How many trajectories a device that takes batches computes at once, a few hundred megabytes of them; one where
+/// their steps depend on the flow, so that a trajectory depends on nothing but its index.
+inline kolmo::index_t trajectories_at_once(const KolmogorovRun& run) {
+  const bool same_steps = run.scheme == "finite_volume" || run.inner_steps > 0;
+  if (!device_takes_batches || !same_steps || run.start != "noise" || run.initial) return 1;
+  return kolmo::larger<kolmo::index_t>(1, (kolmo::index_t{1} << 23) / (run.flow.size * run.flow.size));
 }
 
 /// Vorticity [time, x, y] of frames [time, component, x, y], and its largest magnitude.
@@ -179,7 +200,7 @@ struct VorticityFrames {
   VorticityFrames(const KolmogorovRun& run, const kolmo::io::HostArray& frames) {
     const kolmo::index_t m = run.coarse_size();
     cells = static_cast<std::size_t>(m * m);
-    const auto field = kolmogorov_detail::Field<double>::from(frames.convert<double>())
+    const auto field = kolmo::Tensor<double, kolmo::Cpu>::from(frames.convert<double>())
                            .reshaped(kolmo::Shape{frames.shape[0], 2, m, m});
     values = kolmo::flow::vorticity(field, run.flow.length / static_cast<double>(m)).to_vector();
     for (const double w : values) largest = std::max(largest, std::abs(w));
@@ -224,7 +245,7 @@ inline kolmo::io::Figure draw_trajectory(const KolmogorovRun& run, const kolmo::
   }
 
   const auto velocity =
-      kolmogorov_detail::Field<double>::from(frames.convert<double>()).reshaped(kolmo::Shape{count, 2, m, m});
+      kolmo::Tensor<double, kolmo::Cpu>::from(frames.convert<double>()).reshaped(kolmo::Shape{count, 2, m, m});
   const std::vector<double> spectrum = kolmo::flow::energy_spectrum(velocity).mean;
   std::vector<double> wave_numbers, energies;
   for (std::size_t k = 1; k < spectrum.size() && k <= static_cast<std::size_t>(m / 2); ++k) {

@@ -26,6 +26,13 @@ if(KOLMO_INSTALL)
     "-DEXPECT_COMPILED=$<TARGET_EXISTS:kolmo::compiled>" "-DEXPECT_HDF5=$<TARGET_EXISTS:kolmo::hdf5>")
   set_tests_properties(consumer_find_package consumer_find_package_components
     PROPERTIES FIXTURES_REQUIRED kolmo_installed)
+  if(KOLMO_NVCC AND TARGET kolmo::cuda AND TARGET kolmo::compiled)
+    string(REPLACE "sm_" "" architecture "${KOLMO_CUDA_ARCHITECTURE}")
+    kolmo_add_consumer(cuda "-DCMAKE_PREFIX_PATH=${consumer_prefix}" "-DCMAKE_CUDA_COMPILER=${KOLMO_NVCC}"
+      "-DCMAKE_CUDA_ARCHITECTURES=${architecture}" "-DPROGRAM=${CMAKE_CURRENT_SOURCE_DIR}/cuda/programs/mixed")
+    set_tests_properties(consumer_cuda PROPERTIES FIXTURES_REQUIRED kolmo_installed TIMEOUT 1800
+      SKIP_REGULAR_EXPRESSION "not run: no GPU")
+  endif()
 endif()
 
 # No build system at all.
