@@ -1,23 +1,29 @@
 # nvcc for kolmo's own programs, which may be there without CMake's CUDA language being enabled.
 find_program(KOLMO_NVCC nvcc HINTS "$ENV{CUDA_HOME}/bin" "$ENV{CUDA_PATH}/bin" /usr/local/cuda/bin)
 
-# By default that of this machine's GPU.
-if(NOT DEFINED KOLMO_CUDA_ARCHITECTURE)
-  set(architecture sm_90)
-  find_program(KOLMO_NVIDIA_SMI nvidia-smi)
-  mark_as_advanced(KOLMO_NVIDIA_SMI)
-  if(KOLMO_NVIDIA_SMI)
-    execute_process(COMMAND "${KOLMO_NVIDIA_SMI}" --query-gpu=compute_cap --format=csv,noheader
-      OUTPUT_VARIABLE capability RESULT_VARIABLE result ERROR_QUIET)
-    if(result EQUAL 0 AND capability MATCHES "^([0-9]+)\\.([0-9]+)")
-      set(architecture "sm_${CMAKE_MATCH_1}${CMAKE_MATCH_2}")
+# The GPU of this machine, by the compute capability that its driver tells.
+set(gpu "")
+find_program(KOLMO_NVIDIA_SMI nvidia-smi)
+mark_as_advanced(KOLMO_NVIDIA_SMI)
+if(KOLMO_NVIDIA_SMI)
+  execute_process(COMMAND "${KOLMO_NVIDIA_SMI}" --query-gpu=compute_cap --format=csv,noheader
+    OUTPUT_VARIABLE capability RESULT_VARIABLE result ERROR_QUIET)
+  if(result EQUAL 0 AND capability MATCHES "^([0-9]+)\\.([0-9]+)")
+    set(gpu "sm_${CMAKE_MATCH_1}${CMAKE_MATCH_2}")
+    if(gpu STREQUAL "sm_90")
+      set(gpu sm_90a)  # Hopper's own instructions for matrices
     endif()
   endif()
-  set(KOLMO_CUDA_ARCHITECTURE "${architecture}" CACHE STRING "Architecture of kolmo's CUDA programs, as in nvcc -arch=")
 endif()
+set(architecture sm_90)
+if(gpu)
+  set(architecture "${gpu}")
+endif()
+set(KOLMO_CUDA_ARCHITECTURE "${architecture}" CACHE STRING "Architecture of kolmo's CUDA programs, as in nvcc -arch=")
 
+# On without being asked for only where the programs could run: nvcc takes minutes for each.
 set(cuda_default OFF)
-if(KOLMO_NVCC AND NOT kolmo_cuda_missing AND TARGET kolmo_compiled)
+if(gpu AND KOLMO_NVCC AND NOT kolmo_cuda_missing AND TARGET kolmo_compiled)
   set(cuda_default ON)
 endif()
 option(KOLMO_CUDA "Build the CUDA twins of the examples and the typed tests on CUDA, with nvcc" ${cuda_default})

@@ -141,7 +141,7 @@ void fit_rows(const Fit& fit, const Problem& problem, std::size_t block, std::ve
 
   if (pending.empty()) return;
   // Densities alone would share nothing but the time of a launch.
-  if (device_takes_batches) block = std::max<std::size_t>(block, 4096);
+  if (takes_batches<Device>) block = std::max<std::size_t>(block, 4096);
   fit_block(0, true);
   const std::size_t blocks = (pending.size() + block - 1) / block;
   const std::size_t group = 16 * static_cast<std::size_t>(kolmo::threads::count());

@@ -14,13 +14,15 @@ using Device = kolmo::Cpu;
 #endif
 
 /// Throws DeviceError when there is nothing to compute on.
-inline void require_device() {
-  if constexpr (requires { Device::available(); })
-    if (!Device::available())
+template <class B = Device>
+void require_device() {
+  if constexpr (requires { B::available(); })
+    if (!B::available())
       throw kolmo::DeviceError(
           "this machine has no GPU that can be used; install its driver, or take the program of the same name without "
           "_cuda");
 }
 
-/// Whether the device has one queue of work, so that many small items are best computed as one large batch.
-inline constexpr bool device_takes_batches = requires { requires Device::one_host_thread; };
+/// Whether a backend has one queue of work, so that many small items are best computed as one large batch.
+template <class B>
+inline constexpr bool takes_batches = requires { requires B::one_host_thread; };

@@ -37,7 +37,7 @@ using Quantizer = rvq::ResidualQuantizer<Vectors>;
 inline constexpr float largest_number = 1e15f;
 
 /// Vectors that are in memory at a time.
-inline constexpr index_t block = device_takes_batches ? index_t{1} << 20 : 16384;
+inline constexpr index_t block = takes_batches<Device> ? index_t{1} << 20 : 16384;
 
 /// An array [..., d] of numbers, read by entries of its first axis.
 class VectorFile {

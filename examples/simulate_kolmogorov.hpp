@@ -187,7 +187,7 @@ inline std::vector<kolmo::io::HostArray> simulate_trajectories(const KolmogorovR
 /// their steps depend on the flow, so that a trajectory depends on nothing but its index.
 inline kolmo::index_t trajectories_at_once(const KolmogorovRun& run) {
   const bool same_steps = run.scheme == "finite_volume" || run.inner_steps > 0;
-  if (!device_takes_batches || !same_steps || run.start != "noise" || run.initial) return 1;
+  if (!takes_batches<Device> || !same_steps || run.start != "noise" || run.initial) return 1;
   return kolmo::larger<kolmo::index_t>(1, (kolmo::index_t{1} << 23) / (run.flow.size * run.flow.size));
 }
 

@@ -30,7 +30,7 @@ if(KOLMO_INSTALL)
     string(REPLACE "sm_" "" architecture "${KOLMO_CUDA_ARCHITECTURE}")
     kolmo_add_consumer(cuda "-DCMAKE_PREFIX_PATH=${consumer_prefix}" "-DCMAKE_CUDA_COMPILER=${KOLMO_NVCC}"
       "-DCMAKE_CUDA_ARCHITECTURES=${architecture}" "-DPROGRAM=${CMAKE_CURRENT_SOURCE_DIR}/cuda/programs/mixed")
-    set_tests_properties(consumer_cuda PROPERTIES FIXTURES_REQUIRED kolmo_installed TIMEOUT 1800
+    set_tests_properties(consumer_cuda PROPERTIES LABELS "consumer;cuda" FIXTURES_REQUIRED kolmo_installed TIMEOUT 1800
       SKIP_REGULAR_EXPRESSION "not run: no GPU")
   endif()
 endif()
