@@ -180,12 +180,12 @@ TEMPLATE_TEST_CASE("SineTransform2 is its definition and its own inverse", "[dev
   check_sines<TestType, Cpu>(40, 20, 2);
 }
 
-namespace {
-
 /// A factor that is not the same along both axes.
 struct Tilt {
   KOLMO_HD auto operator()(index_t kx, index_t ky) const { return 1.0f / static_cast<float>(1 + kx * kx + 3 * ky); }
 };
+
+namespace {
 
 /// Filtered fields, and the same by a transform each way with the factor between them.
 template <class S, class B>

@@ -12,13 +12,13 @@
 
 using namespace kolmo;
 
-namespace {
-
 /// A filter that is not the same along both axes.
 template <class T>
 struct Tilt {
   KOLMO_HD T operator()(index_t kx, index_t ky) const { return T(1) / T(1 + kx * kx + 3 * ky); }
 };
+
+namespace {
 
 template <class T, class B>
 void add_plans(check::Results<T>& results, index_t n0, index_t n1, index_t columns) {
