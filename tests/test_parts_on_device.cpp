@@ -45,9 +45,9 @@ auto numbers_of(const Model& model) {
 /// Value, then the gradient of sum(value^2) by the input and by the weights.
 template <class Model, class V>
 std::vector<std::vector<double>> with_gradients(const Model& model, const V& x, double t) {
-  const auto of_input = vjp([&](const auto& s) { return model(s, t); }, x);
+  auto of_input = vjp([&](const auto& s) { return model(s, t); }, x);
   const auto by_weights = value_and_grad(model, [&](const auto& m) { return sum(square(m(x, t))); });
-  return {of_input.value.to_vector(), of_input.pull(of_input.value).to_vector(), numbers_of(by_weights.gradient)};
+  return {of_input.value().to_vector(), of_input.pull(of_input.value()).to_vector(), numbers_of(by_weights.gradient)};
 }
 
 template <class V>

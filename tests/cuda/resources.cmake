@@ -6,7 +6,7 @@ set(spilling "SummaryILi|EmKernel|PolishKernel|LamfKernel")
 # Single operations on numbers keep everything in registers; sine and cosine of double have a table for large arguments.
 set(registers_only "gemm_|nearest_kernel|conv|ElementwiseKernelINS_2fn[0-9]+(Exp|Log|Tanh|Sqrt|Add|Subtract|Multiply|Divide|Silu|Relu|Square)E")
 
-foreach(name IN LISTS cuda_programs)
+foreach(name IN LISTS nvcc_programs)
   add_test(NAME resources_${name}
     COMMAND "${CMAKE_COMMAND}" -D "log=${binary_dir}/${name}.ptxas" -D "spilling=${spilling}"
       -D "registers_only=${registers_only}" -P "${CMAKE_CURRENT_SOURCE_DIR}/check_resources.cmake")
