@@ -2,7 +2,7 @@
 #   resources_NAME  no kernel spills registers but those that are meant to, and those that must be fast use no stack
 
 # Items that keep a large state per thread, and functors of the tests made as large as a kernel's parameters may be.
-set(spilling "SummaryILi|EmKernel|PolishKernel|LamfKernel")
+set(spilling "SummaryILi|PolishItem|EmItem|StatisticsKernel|LogDensityKernel")
 # Single operations on numbers keep everything in registers; sine and cosine of double have a table for large arguments.
 set(registers_only "gemm_|nearest_kernel|conv|ElementwiseKernelINS_2fn[0-9]+(Exp|Log|Tanh|Sqrt|Add|Subtract|Multiply|Divide|Silu|Relu|Square)E")
 

@@ -167,7 +167,7 @@ template <int V, class F, class T, int N, int M, bool tangent>
 ElementwisePlan<N> elementwise_plan(const ElementwiseKernel<F, T, N, M, tangent>& kernel) {
   ElementwisePlan<N> plan;
   const Shape& shape = kernel.shape;
-  const int last = shape.rank() - 1;
+  const int last = shape.rank() > 0 ? shape.rank() - 1 : 0;
   plan.packs_per_row = shape[last] / V;
   plan.packs = last > 0 ? shape.size() / V : plan.packs_per_row;
   if (last > 0) plan.row = FastDivider(plan.packs_per_row);
