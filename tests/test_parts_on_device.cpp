@@ -22,7 +22,6 @@
 using namespace kolmo;
 using kolmo_test::as_on_host;
 using kolmo_test::near_host;
-using kolmo_test::near_host;
 using kolmo_test::TestDevice;
 
 namespace {
