@@ -10,5 +10,6 @@
 #include <kolmo/cuda/gemm.cuh>
 #include <kolmo/cuda/elementwise.cuh>
 #include <kolmo/cuda/loops.cuh>
+#include <kolmo/cuda/reduce.cuh>
 #include <kolmo/cuda/nearest.cuh>
 #include <kolmo/cuda/team.cuh>
