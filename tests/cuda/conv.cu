@@ -23,3 +23,9 @@ Device gradient(const Network& network, const Device& x, const Device& cotangent
 }
 kolmo::Jet<Device> tangent(const Network& network, const kolmo::Jet<Device>& x) { return network(x); }
 Host on_host(const Host& x, const Host& weight) { return kolmo::conv1d(x, weight); }
+
+using Narrow = kolmo::Tensor<kolmo::BFloat16, kolmo::Cuda>;
+
+Narrow narrow_gradient(const Narrow& x, const Narrow& weight, const Narrow& cotangent) {
+  return kolmo::vjp([&](const auto& w) { return kolmo::conv2d(x, w); }, weight).pull(cotangent);
+}

@@ -5,6 +5,8 @@
 
 #include <kolmo/core/functors.hpp>
 #include <kolmo/cuda/conv_filter.cuh>
+#include <kolmo/cuda/conv_filter_patches.cuh>
+#include <kolmo/cuda/conv_warpgroups.cuh>
 #include <kolmo/cuda/loops.cuh>
 
 namespace kolmo {
@@ -45,14 +47,34 @@ struct ConvTilesLauncher {
     const index_t tiles = divide_up(call.sum.width, columns);
     const index_t count = tiles * call.rows * columns * conv_row_numbers<T>;
     const CudaBuffer<T> packed(count);
-    Cuda::for_each(count, ConvPack<T>{call.sum, w, packed.data(), columns, call.rows, kernel_width, out_step, in_step,
-                                      conv_rounds<T>()});
+    Cuda::for_each(
+        count, ConvPack<T>{call.sum, w, packed.data(), columns, call.rows, kernel_width,
+                           call.depth_chunks.divisor() * conv_chunk<T>, out_step, in_step, conv_rounds<T>(), false});
     call.packed = packed.data();
     launch_conv_tiles<Tile>(call);
   }
 };
 
 inline bool aligned_16(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0; }
+
+/// The sum by patches if it suits them and this GPU has the products of warpgroups. Returns whether it did.
+template <int columns, class T, class F>
+bool conv_sum_by_patches(const ConvCall<T, F>& tiles, const T* w, int kernel_width, index_t out_step, index_t in_step) {
+  ConvPatchCall<T, F> call{};
+  call.sum = tiles.sum;
+  call.x = tiles.x;
+  call.end = tiles.end;
+  if (!plan_conv_patches(call, columns) || !can_launch(conv_patch_kernel<T, columns, F>, conv_threads)) return false;
+  const int rows = static_cast<int>(divide_up(call.slices * call.steps, 4));
+  const index_t count = static_cast<index_t>(call.sum.width) * rows * conv_row_numbers<T>;
+  const CudaBuffer<T> packed(count);
+  Cuda::for_each(
+      count, ConvPack<T>{call.sum, w, packed.data(), columns, rows, kernel_width,
+                         call.slice_bytes / static_cast<int>(sizeof(T)), out_step, in_step, conv_rounds<T>(), true});
+  call.packed = packed.data();
+  launch_conv_patches<T, columns>(call);
+  return true;
+}
 
 /// One sum over all images. `out_step` and `in_step` are the kernel's strides along the channels of result and source.
 template <class T, class F>
@@ -70,6 +92,12 @@ void conv_sum(ConvSum sum, index_t images, const T* x, const T* w, index_t kerne
     call.taps = FastDivision(larger(1, sum.axis[1].taps));
     call.source_aligned = sum.depth % conv_chunk<T> == 0 && aligned_16(call.x);
     call.result_aligned = sum.width % conv_chunk<T> == 0 && aligned_16(call.end.y) && aligned_16(call.end.z);
+    if (call.source_aligned && call.result_aligned && (std::is_same_v<T, BFloat16> || conv_rounds<T>())) {
+      const int kernel = static_cast<int>(kernel_width);
+      if (sum.width % 96 == 0 ? conv_sum_by_patches<96>(call, w, kernel, out_step, in_step)
+                              : conv_sum_by_patches<64>(call, w, kernel, out_step, in_step))
+        continue;
+    }
     with_conv_tile<T>(sum.width, ConvTilesLauncher<T, F>{call, w, static_cast<int>(kernel_width), out_step, in_step});
   }
 }
@@ -151,9 +179,17 @@ requires detail::CudaConvScalar<T> KOLMO_LINKABLE bool Cuda::conv_backward_data(
 template <class T>
 requires detail::CudaConvScalar<T> KOLMO_LINKABLE bool Cuda::conv_backward_filter(const detail::ConvGeometry& g,
                                                                                   const T* x, const T* gradient, T* w) {
-  if (!detail::suits_conv_sum(g) || g.batch * g.pixels_out() > detail::conv_launch_pixels) return false;
+  if (!detail::suits_conv_sum(g) || g.batch * g.pixels_out() > detail::conv_launch_pixels ||
+      g.taps() > detail::most_filter_taps)
+    return false;
   detail::ConvSum sum = detail::conv_forward_sum(g);
   detail::set_conv_pixels(sum, g.batch);
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (detail::aligned_16(x) && detail::aligned_16(gradient) &&
+        (sum.width % 96 == 0 ? detail::conv_filter_by_patches<96>(sum, x, gradient, w)
+                             : detail::conv_filter_by_patches<64>(sum, x, gradient, w)))
+      return true;
+  }
   detail::with_conv_tile<T>(sum.width, detail::ConvFilterLauncher<T>{sum, x, gradient, w});
   return true;
 }

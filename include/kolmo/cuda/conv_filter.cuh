@@ -154,31 +154,67 @@ KOLMO_KERNEL __launch_bounds__(conv_threads, 2)
   }
 }
 
-/// Adds up the pieces. Item: (channel of the field, channel of the result, entry) in the order in which the pieces are
-/// read at once.
+/// The sums of a kernel from the pieces. A tile has `rows` rows, (entry, channel) of a slice of `slice` channels; a
+/// slice has `slice_tiles` of them.
 template <class T>
 struct ConvFilterSum {
   ConvSum sum;
   FilterWork work;
   const float* partial;
   T* w;
-  int columns, depth;
+  int columns, slice, rows, slice_tiles;
 
-  KOLMO_HD void operator()(index_t item) const {
-    const int n = static_cast<int>(item % sum.width);
-    index_t rest = item / sum.width;
-    const int c = static_cast<int>(rest % sum.depth), tap = static_cast<int>(rest / sum.depth);
-    const int m = tap * depth + c;
-    const int tile = m / conv_tile_rows * work.column_tiles + n / columns;
-    const float* from = partial + static_cast<index_t>(tile) * work.pieces * conv_tile_rows * columns +
-                        m % conv_tile_rows * columns + n % columns;
+  KOLMO_HD float value(int tap, int c, int n) const {
+    const int m = tap * slice + c % slice;
+    const int tile = (c / slice * slice_tiles + m / rows) * work.column_tiles + n / columns;
+    const index_t piece = static_cast<index_t>(rows) * columns;
+    const float* const from = partial + tile * work.pieces * piece + m % rows * columns + n % columns;
     const int pieces = work.last_block(tile) - work.first_block(tile) + 1;
     float total = from[0];
-    for (int piece = 1; piece < pieces; ++piece)
-      total = total + from[static_cast<index_t>(piece) * conv_tile_rows * columns];
-    w[(static_cast<index_t>(n) * sum.depth + c) * (sum.axis[0].taps * sum.axis[1].taps) + tap] = static_cast<T>(total);
+    for (int p = 1; p < pieces; ++p) total = total + from[p * piece];
+    return total;
   }
 };
+
+/// Channels of the result and of the field whose entries a block adds up.
+inline constexpr int filter_sum_columns = 32, filter_sum_channels = 8;
+
+/// Reads along the channels of the result, as the pieces lie, and writes along the entries, as the kernel does.
+template <class T>
+KOLMO_KERNEL __launch_bounds__(conv_threads) conv_filter_sum_kernel(const __grid_constant__ ConvFilterSum<T> call) {
+  float* const values = reinterpret_cast<float*>(dynamic_shared());
+  const int taps = call.sum.axis[0].taps * call.sum.axis[1].taps, run = filter_sum_channels * taps;
+  const int column_blocks = (call.sum.width + filter_sum_columns - 1) / filter_sum_columns;
+  const int first_c = static_cast<int>(blockIdx.x) / column_blocks * filter_sum_channels;
+  const int first_n = static_cast<int>(blockIdx.x) % column_blocks * filter_sum_columns;
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int item = thread; item < run * filter_sum_columns; item += conv_threads) {
+    const int n = item % filter_sum_columns, row = item / filter_sum_columns, tap = row / filter_sum_channels;
+    const int c = row % filter_sum_channels;
+    if (first_c + c < call.sum.depth && first_n + n < call.sum.width)
+      values[n * (run + 1) + c * taps + tap] = call.value(tap, first_c + c, first_n + n);
+  }
+  __syncthreads();
+  for (int item = thread; item < run * filter_sum_columns; item += conv_threads) {
+    const int n = item / run, place = item % run, c = first_c + place / taps;
+    if (c < call.sum.depth && first_n + n < call.sum.width)
+      call.w[(static_cast<index_t>(first_n + n) * call.sum.depth + first_c) * taps + place] =
+          static_cast<T>(values[n * (run + 1) + place]);
+  }
+}
+
+template <class T>
+void launch_filter_sum(const ConvFilterSum<T>& call) {
+  const index_t blocks = divide_up(call.sum.depth, filter_sum_channels) * divide_up(call.sum.width, filter_sum_columns);
+  launch<ConvFilterSum<T>>(
+      "conv_filter_sum_kernel", conv_filter_sum_kernel<T>,
+      LaunchShape{blocks, conv_threads,
+                  filter_sum_columns * (filter_sum_channels * static_cast<std::size_t>(call.sum.taps()) + 1) * 4},
+      call);
+}
+
+/// Entries of the kernels whose gradients these kernels take.
+inline constexpr int most_filter_taps = 128;
 
 inline int multiprocessors() {
   int count = 0;
@@ -209,8 +245,8 @@ void launch_conv_filter(const ConvSum& sum, const typename Tile::Scalar* x, cons
   call.gradient_aligned = sum.width % conv_chunk<T> == 0 && reinterpret_cast<std::uintptr_t>(gradient) % 16 == 0;
   launch<Tile>("conv_filter_kernel", conv_filter_kernel<Tile>,
                LaunchShape{call.work.blocks, conv_threads, conv_filter_bytes<T>(columns)}, call);
-  Cuda::for_each(static_cast<index_t>(sum.taps()) * sum.depth * sum.width,
-                 ConvFilterSum<T>{sum, call.work, partial.data(), w, columns, chunks * conv_chunk<T>});
+  launch_filter_sum(ConvFilterSum<T>{sum, call.work, partial.data(), w, columns, chunks * conv_chunk<T>, conv_tile_rows,
+                                     static_cast<int>(row_tiles)});
 }
 
 }  // namespace kolmo::detail

@@ -29,28 +29,31 @@ struct ConvCall {
 };
 
 /// The kernel as the sums read it: [columns of tiles, rows of 128 bytes, columns, 128 bytes], zeros where there is no
-/// channel. Item: a number.
+/// channel. Along the rows lie slices of `slice` channels, of each all entries. For warpgroups the 16 bytes of a row
+/// are swizzled. Item: a number.
 template <class T>
 struct ConvPack {
   ConvSum sum;
   const T* w;
   T* packed;
-  int columns, rows, kernel_width;
+  int columns, rows, kernel_width, slice;
   index_t out_step, in_step;  // of the numbers of one entry: along the result's channels and the source's
-  bool round;
+  bool round, swizzled;
 
   KOLMO_HD void operator()(index_t item) const {
     constexpr int numbers = conv_row_bytes / static_cast<int>(sizeof(T));
     index_t rest = item / numbers;
     const int number = static_cast<int>(item - rest * numbers);
     const index_t block = rest / columns;
-    const index_t n = block / rows * columns + (rest - block * columns);
-    const int k = static_cast<int>(block % rows) * numbers + number;
-    const int depth = static_cast<int>(divide_up(sum.depth, conv_chunk<T>)) * conv_chunk<T>;
-    const int tap = k / depth, c = k - tap * depth;
-    const int e0 = tap / sum.axis[1].taps, e1 = tap - e0 * sum.axis[1].taps;
+    const int column = static_cast<int>(rest - block * columns);
+    const index_t n = block / rows * columns + column;
+    const int place = swizzled ? number ^ column % conv_row_chunks * conv_chunk<T> : number;
+    const int k = static_cast<int>(block % rows) * numbers + place, taps = sum.axis[0].taps * sum.axis[1].taps;
+    const int part = k / slice, tap = taps == 0 ? 0 : part % taps;
+    const int c = (taps == 0 ? sum.depth : part / taps * slice) + k - part * slice;
+    const int e0 = tap / larger(1, sum.axis[1].taps), e1 = tap - e0 * sum.axis[1].taps;
     T value = T(0);
-    if (n < sum.width && c < sum.depth && e0 < sum.axis[0].taps)
+    if (n < sum.width && c < sum.depth)
       value = w[n * out_step + c * in_step + (sum.axis[0].entry + e0 * sum.axis[0].entry_step) * kernel_width +
                 sum.axis[1].entry + e1 * sum.axis[1].entry_step];
     packed[item] = round ? rounded(value) : value;
@@ -66,33 +69,28 @@ struct ConvPack {
   }
 };
 
-/// Stores a tile of floats through bias and activation, 16 bytes at a time where the channels allow.
+/// Stores sums of a pixel's channels n and on, as many as fill 16 bytes, through bias and activation.
 template <class T, class F>
-__device__ void store_conv_tile(const ConvCall<T, F>& call, const float* tile, int pitch, int columns, int rows,
-                                int first_pixel, int first_column) {
+__device__ void store_conv_chunk(const ConvSum& sum, const ConvEnd<T, F>& end, bool aligned, const float* sums,
+                                 const ConvPixel& pixel, int n) {
   constexpr int chunk = conv_chunk<T>;
-  const int chunks = columns / chunk, width = call.sum.width;
-  for (int item = static_cast<int>(threadIdx.x); item < rows * chunks; item += static_cast<int>(blockDim.x)) {
-    const int row = item / chunks, column = (item - row * chunks) * chunk, n = first_column + column;
-    if (first_pixel + row >= call.sum.pixels || n >= width) continue;
-    const index_t place = call.sum.place(call.sum.pixel(first_pixel + row)) * width + n;
-    alignas(16) T y[chunk], z[chunk];
-    KOLMO_UNROLLED
-    for (int i = 0; i < chunk; ++i) {
-      float value = tile[row * pitch + column + i];
-      if (call.end.bias != nullptr && n + i < width) value = value + static_cast<float>(call.end.bias[n + i]);
-      z[i] = static_cast<T>(value);
-      y[i] = static_cast<T>(call.end.f(value));
-    }
-    if (call.result_aligned) {
-      *reinterpret_cast<uint4*>(call.end.y + place) = *reinterpret_cast<const uint4*>(y);
-      if (call.end.z != nullptr) *reinterpret_cast<uint4*>(call.end.z + place) = *reinterpret_cast<const uint4*>(z);
-    } else {
-      for (int i = 0; i < chunk && n + i < width; ++i) {
-        call.end.y[place + i] = y[i];
-        if (call.end.z != nullptr) call.end.z[place + i] = z[i];
-      }
-    }
+  const index_t place = sum.place(pixel) * sum.width + n;
+  alignas(16) T y[chunk], z[chunk];
+  KOLMO_UNROLLED
+  for (int i = 0; i < chunk; ++i) {
+    float value = sums[i];
+    if (end.bias != nullptr && n + i < sum.width) value = value + static_cast<float>(end.bias[n + i]);
+    z[i] = static_cast<T>(value);
+    y[i] = static_cast<T>(end.f(value));
+  }
+  if (aligned) {
+    *reinterpret_cast<uint4*>(end.y + place) = *reinterpret_cast<const uint4*>(y);
+    if (end.z != nullptr) *reinterpret_cast<uint4*>(end.z + place) = *reinterpret_cast<const uint4*>(z);
+    return;
+  }
+  for (int i = 0; i < chunk && n + i < sum.width; ++i) {
+    end.y[place + i] = y[i];
+    if (end.z != nullptr) end.z[place + i] = z[i];
   }
 }
 
@@ -190,8 +188,14 @@ KOLMO_KERNEL __launch_bounds__(conv_threads, 2)
   float* const results = reinterpret_cast<float*>(memory);
   product.write(results, conv_tile_pitch(columns));
   __syncthreads();
-  store_conv_tile(call, results, conv_tile_pitch(columns), columns, conv_tile_rows, tile * conv_tile_rows,
-                  column_tile * columns);
+  constexpr int result_chunks = columns / conv_chunk<T>;
+  for (int item = thread; item < conv_tile_rows * result_chunks; item += conv_threads) {
+    const int pixel_row = item / result_chunks, column = (item - pixel_row * result_chunks) * conv_chunk<T>;
+    const int number = tile * conv_tile_rows + pixel_row, n = column_tile * columns + column;
+    if (number < call.sum.pixels && n < call.sum.width)
+      store_conv_chunk(call.sum, call.end, call.result_aligned, results + pixel_row * conv_tile_pitch(columns) + column,
+                       call.sum.pixel(number), n);
+  }
 }
 
 /// Fewest columns of tiles that hold the channels, of these the widest tiles.

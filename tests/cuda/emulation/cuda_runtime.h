@@ -34,7 +34,8 @@ struct cudaLaunchConfig_t {
 
 inline dim3 gridDim, blockDim, blockIdx, threadIdx;
 
-enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8, cudaFuncAttributePreferredSharedMemoryCarveout = 9 };
+inline constexpr int cudaSharedmemCarveoutMaxShared = 100;
 
 namespace emulation {
 
@@ -206,7 +207,15 @@ class Block {
 
 #include "device_functions.h"
 
-inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int value) {
+struct cudaFuncAttributes {
+  int maxThreadsPerBlock;
+};
+inline cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  attributes->maxThreadsPerBlock = 1024;
+  return cudaSuccess;
+}
+inline cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute attribute, int value) {
+  if (attribute == cudaFuncAttributePreferredSharedMemoryCarveout) return cudaSuccess;
   if (value < 0 || static_cast<std::size_t>(value) > emulation::most_shared_bytes) return cudaErrorInvalidValue;
   emulation::granted_shared_bytes = std::max(emulation::granted_shared_bytes, static_cast<std::size_t>(value));
   return cudaSuccess;

@@ -68,6 +68,41 @@ KOLMO_KERNEL tf32_kernel(const __grid_constant__ WarpProduct call) {
   call.rounded[lane] = __builtin_bit_cast(float, low[0]);
 }
 
+// Products of a warpgroup: a [64, 32 bytes] is loaded into registers from rows of 32 bytes and 16 between; b lies
+// swizzled in rows along k ([64, k]) or along the columns ([k, 64]), from the second step of 32 bytes along k on. The
+// image that a plain sm_90 has bounds the launch by one warp.
+template <class T, bool transposed>
+KOLMO_KERNEL __launch_bounds__(detail::warpgroup_products ? 128 : 32)
+    warpgroup_kernel(const __grid_constant__ WarpProduct call) {
+  if constexpr (detail::warpgroup_products) {
+    unsigned char* const b_tile = detail::dynamic_shared();
+    unsigned char* const a_tile = b_tile + 64 * 128;
+    const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
+    detail::copy_async_16(row_of(a_tile, thread / 2, thread % 2),
+                          static_cast<const unsigned char*>(call.a) + thread * 16);
+    for (int item = thread; item < 64 * 8; item += 128)
+      detail::copy_async_16(b_tile + item / 8 * 128 + (item % 8 ^ item / 8 % 8) * 16,
+                            static_cast<const unsigned char*>(call.b) + item * 16);
+    detail::commit_copies();
+    detail::wait_copies<0>();
+    detail::fence_shared_for_products();
+    __syncthreads();
+    float d[32] = {};
+    std::uint32_t a[4];
+    detail::load_matrices<4>(a, row_of(a_tile, thread / 32 * 16 + lane % 16, lane / 16));
+    const std::uint32_t address = detail::shared_address(b_tile);
+    detail::begin_products();
+    detail::multiply_add_warpgroup<T, 64, transposed>(
+        d, a, transposed ? detail::product_columns(address + 2048, 8192) : detail::product_rows(address + 32));
+    detail::commit_products();
+    detail::wait_products<0>();
+    detail::hold_registers(d);
+    for (int j = 0; j < 8; ++j)
+      for (int i = 0; i < 4; ++i)
+        call.d[(thread / 32 * 16 + lane / 4 + 8 * (i / 2)) * 64 + 8 * j + 2 * (lane % 4) + i % 2] = d[4 * j + i];
+  }
+}
+
 template <class T>
 using Device = kolmo::Tensor<T, Cuda>;
 
@@ -109,6 +144,30 @@ void tf32_products() {
   check::identical(low.to_vector(), lower, "one matrix");
 }
 
+template <class T, bool transposed>
+void warpgroup_products(const std::string& name) {
+  cudaFuncAttributes attributes{};
+  const auto kernel = warpgroup_kernel<T, transposed>;
+  if (cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel)) != cudaSuccess ||
+      attributes.maxThreadsPerBlock < 128)
+    return;
+  constexpr int depth = 32 / static_cast<int>(sizeof(T)), row = 128 / static_cast<int>(sizeof(T));
+  std::vector<T> a(64 * depth), b(64 * row);
+  for (std::size_t i = 0; i < a.size(); ++i) a[i] = T(static_cast<float>(static_cast<int>(i * 37 % 64) - 31) / 8);
+  for (std::size_t i = 0; i < b.size(); ++i) b[i] = T(static_cast<float>(static_cast<int>(i * 29 % 32) - 15) / 4);
+  std::vector<float> expected(64 * 64, 0.0f);
+  for (std::size_t m = 0; m < 64; ++m)
+    for (std::size_t n = 0; n < 64; ++n)
+      for (std::size_t k = 0; k < depth; ++k)
+        expected[m * 64 + n] += static_cast<float>(a[m * depth + k]) *
+                                static_cast<float>(transposed ? b[(k + depth) * row + n] : b[n * row + k + depth]);
+  const auto da = Device<T>::from(a, kolmo::Shape{64, depth}), db = Device<T>::from(b, kolmo::Shape{64, row});
+  auto d = Device<float>::uninitialized(kolmo::Shape{64, 64});
+  detail::launch<T>("warpgroup_kernel", kernel, detail::LaunchShape{1, 128, 64 * 128 + 64 * 48},
+                    WarpProduct{da.data(), db.data(), d.mutable_data(), nullptr});
+  check::identical(d.to_vector(), expected, name);
+}
+
 }  // namespace instructions
 
 int main() {
@@ -120,6 +179,9 @@ int main() {
 #endif
     bfloat16_products();
     tf32_products();
+    warpgroup_products<BFloat16, false>("a product of a warpgroup in bfloat16");
+    warpgroup_products<BFloat16, true>("a product of a warpgroup in bfloat16, transposed");
+    warpgroup_products<float, false>("a product of a warpgroup in TF32");
   }
   return check::result();
 }

@@ -47,9 +47,12 @@ struct Copies {
   unsigned block = 0;
   bool unfenced = false;
 
+  static Copies* threads() {
+    static Copies all[1024];
+    return all;
+  }
   static Copies& current() {
-    static Copies threads[1024];
-    Copies& own = threads[threadIdx.x];
+    Copies& own = threads()[threadIdx.x];
     if (own.launch != launches || own.block != blockIdx.x) {
       for (const auto& group : own.groups)
         if (!group.empty()) fail("a block ended while its copies were under way");
@@ -65,11 +68,8 @@ struct Copies {
     if (!in_global(source, valid ? bytes : 0)) fail("the source of a copy is not device memory");
     if (!aligned(target, bytes) || !aligned(source, bytes)) fail("a copy is not aligned");
     const Copy copy{target, source, bytes, valid};
-    unfenced = true;
-    if (backwards)
-      copy.run();
-    else
-      open.push_back(copy);
+    if (backwards) copy.run();
+    open.push_back(copy);
   }
   void commit() {
     groups.push_back(open);
@@ -77,7 +77,9 @@ struct Copies {
   }
   void wait(std::size_t pending) {
     while (groups.size() > pending) {
-      for (const Copy& copy : groups.front()) copy.run();
+      for (const Copy& copy : groups.front())
+        if (!backwards) copy.run();
+      unfenced = unfenced || !groups.front().empty();
       groups.erase(groups.begin());
     }
   }
@@ -115,6 +117,74 @@ inline float tf32(std::uint32_t bits) {
   std::memcpy(&value, &bits, 4);
   return value;
 }
+
+/// The products of one thread of a warpgroup: they happen when they are waited for if threads run forwards, and at once
+/// if they run backwards.
+struct Products {
+  struct Product {
+    float* d;
+    const std::uint32_t* a;
+    std::uint32_t a_then[4];
+    float rows[2][16];
+    std::uint64_t b;
+    int columns, depth;
+    bool transposed;
+
+    float number(int n, int k) const {
+      const int bytes = 32 / depth;
+      const auto field = [&](int first) { return static_cast<std::size_t>(b >> first & 0x3fff) * 16; };
+      const std::size_t leading = field(16), stride = field(32);
+      if (b >> 62 != 1 || (b >> 49 & 7) != 0) fail("a matrix of a product is not swizzled by 128 bytes");
+      std::size_t place = field(0);
+      if (transposed)
+        place += static_cast<std::size_t>(n / 64) * leading + static_cast<std::size_t>(n % 64 * 2 + k % 8 * 128) +
+                 static_cast<std::size_t>(k / 8) * stride;
+      else
+        place += static_cast<std::size_t>(n / 8) * stride + static_cast<std::size_t>(n % 8 * 128 + k * bytes);
+      place ^= (place >> 7 & 7) << 4;
+      if (place + static_cast<std::size_t>(bytes) > most_shared_bytes)
+        fail("a matrix of a product is not shared memory");
+      std::uint32_t bits = 0;
+      std::memcpy(&bits, shared_memory + place, static_cast<std::size_t>(bytes));
+      return bytes == 2 ? lower_half(bits) : tf32(bits);
+    }
+    void run() const {
+      if (std::memcmp(a, a_then, sizeof(a_then)) != 0) fail("an operand of a product has changed under way");
+      const int t = static_cast<int>(threadIdx.x % 4);
+      for (int j = 0; j < columns / 8; ++j)
+        for (int i = 0; i < 4; ++i)
+          for (int k = 0; k < depth; ++k) d[4 * j + i] += rows[i / 2][k] * number(8 * j + 2 * t + i % 2, k);
+    }
+  };
+  std::vector<Product> open;
+  std::vector<std::vector<Product>> groups;
+
+  static Products& current() {
+    static Products threads[1024];
+    return threads[threadIdx.x];
+  }
+  void begin(const Product& product) {
+    for (unsigned thread = 0; thread < blockDim.x; ++thread) {
+      const Copies& copies = Copies::threads()[thread];
+      if (copies.unfenced && copies.launch == launches && copies.block == blockIdx.x)
+        fail("copies to shared memory were not fenced for a product");
+    }
+    if (backwards)
+      product.run();
+    else
+      open.push_back(product);
+  }
+  void commit() {
+    groups.push_back(open);
+    open.clear();
+  }
+  void wait(std::size_t pending) {
+    while (groups.size() > pending) {
+      for (const Product& product : groups.front()) product.run();
+      groups.erase(groups.begin());
+    }
+  }
+};
 
 }  // namespace emulation
 
@@ -209,6 +279,46 @@ inline std::uint32_t to_tf32(float x) {
   if ((bits & 0x7f800000u) == 0x7f800000u) return bits;
   // Adding half of the last place that stays to the magnitude rounds ties away from zero.
   return (bits + 0x1000u) & 0xffffe000u;
+}
+
+inline constexpr bool warpgroup_products = true;
+
+inline std::uint32_t shared_address(const void* pointer) {
+  return static_cast<std::uint32_t>(static_cast<const unsigned char*>(pointer) - emulation::shared_memory);
+}
+inline void fence_shared_for_products() { emulation::Copies::current().unfenced = false; }
+inline std::uint64_t product_rows(std::uint32_t address) {
+  return std::uint64_t{1} << 62 | std::uint64_t{64} << 32 | std::uint64_t{1} << 16 | address >> 4;
+}
+inline std::uint64_t product_columns(std::uint32_t address, std::uint32_t next) {
+  return std::uint64_t{1} << 62 | std::uint64_t{64} << 32 | std::uint64_t{next >> 4} << 16 | address >> 4;
+}
+inline void begin_products() {}
+inline void commit_products() { emulation::Products::current().commit(); }
+template <int pending>
+void wait_products() {
+  emulation::Products::current().wait(pending);
+}
+template <int count>
+void hold_registers(float (&)[count]) {}
+
+template <class T, int columns, bool transposed = false>
+void multiply_add_warpgroup(float (&d)[columns / 2], const std::uint32_t (&a)[4], std::uint64_t b) {
+  constexpr int depth = 32 / static_cast<int>(sizeof(T));
+  const EmulatedFragments* const lanes = exchange_fragments(a, {0, 0});
+  const unsigned g = threadIdx.x % 32 / 4;
+  emulation::Products::Product product{d, a, {a[0], a[1], a[2], a[3]}, {}, b, columns, depth, transposed};
+  for (unsigned upper = 0; upper < 2; ++upper)
+    for (unsigned k = 0; k < depth; ++k) {
+      float& number = product.rows[upper][k];
+      if constexpr (sizeof(T) == 2) {
+        const std::uint32_t pair = lanes[4 * g + k % 8 / 2].a[upper + 2 * (k / 8)];
+        number = k % 2 == 0 ? emulation::lower_half(pair) : emulation::upper_half(pair);
+      } else {
+        number = emulation::tf32(lanes[4 * g + k % 4].a[upper + 2 * (k / 4)]);
+      }
+    }
+  emulation::Products::current().begin(product);
 }
 
 }  // namespace kolmo::detail
