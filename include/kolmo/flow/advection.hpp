@@ -163,6 +163,15 @@ inline constexpr bool advection_gives_divergence = takes_fields<B>;
 /// Rows of a strip of a device: enough that the rows around it count little, and that there are many strips.
 inline constexpr index_t advection_strip_rows = 8;
 
+template <class B, class Flux, bool whole_groups, class T, class S>
+void advect_strips(const PaddedGrid& grid, index_t batch, const StepConstants<T>& constants, const S* x, S* y,
+                   bool keep) {
+  using Strips = AdvectStrips<T, S, FaceFluxes<T, S, Flux>, whole_groups>;
+  const auto strips = Strips::of(grid, advection_strip_rows, constants.diffusion, constants.drag, keep ? T(1) : T(0),
+                                 constants.forcing, {constants.half_courant}, x, y);
+  B::for_each(batch * strips.strips * strips.groups, strips);
+}
+
 /// y = x + change in one explicit step, padded, and where advection_gives_divergence, the divergence of y times h; rows
 /// of y may be open. With `divergence` null y is the change alone.
 template <class B, class Flux, class T, class S>
@@ -171,11 +180,10 @@ void advect_by(const PaddedGrid& grid, index_t batch, const StepConstants<T>& co
   if constexpr (takes_fields<B>) {
     kolmo::detail::for_each_item<B>(batch, AdvectFields<T, S, Flux>{grid, constants, x, y, divergence, work});
   } else {
-    using Strips = AdvectStrips<T, S, FaceFluxes<T, S, Flux>>;
-    const auto strips =
-        Strips::of(grid, advection_strip_rows, constants.diffusion, constants.drag, divergence != nullptr ? T(1) : T(0),
-                   constants.forcing, {constants.half_courant}, x, y);
-    B::for_each(batch * strips.strips * strips.groups, strips);
+    if (grid.n % 4 == 0)
+      advect_strips<B, Flux, true>(grid, batch, constants, x, y, divergence != nullptr);
+    else
+      advect_strips<B, Flux, false>(grid, batch, constants, x, y, divergence != nullptr);
   }
 }
 

@@ -7,10 +7,26 @@
 
 namespace kolmo::flow::detail {
 
+using CellWord __attribute__((may_alias)) = unsigned __int128;
+
 /// Four neighbouring cells of a row as memory is read, from a column that is a multiple of four.
 template <class S>
 struct alignas(4 * sizeof(S) < 16 ? 4 * sizeof(S) : 16) FourCells {
   S cell[4];
+
+  /// Memory is written in words of 16 bytes: nvcc takes a struct apart.
+  KOLMO_HD KOLMO_INLINE void write(S* row) const {
+    if constexpr (sizeof(FourCells) % sizeof(CellWord) == 0) {
+      constexpr int count = sizeof(FourCells) / sizeof(CellWord);
+      struct Words {
+        CellWord word[count];
+      };
+      const Words words = __builtin_bit_cast(Words, *this);
+      for (int w = 0; w < count; ++w) reinterpret_cast<CellWord*>(row)[w] = words.word[w];
+    } else {
+      for (int q = 0; q < 4; ++q) row[q] = cell[q];
+    }
+  }
 };
 
 /// A row's columns j - 2 ... j + 5, of which `load` reads j ... j + 3 and `widen` the others.
@@ -33,8 +49,8 @@ struct StripRow {
   KOLMO_HD KOLMO_INLINE void widen_left(const S* row) { cells[1] = row[-1]; }
 };
 
-/// y = x times `keep` + changes, closed.
-template <class T, class S, class Fluxes>
+/// y = x times `keep` + changes, closed. With `whole_groups` n is a multiple of four.
+template <class T, class S, class Fluxes, bool whole_groups>
 struct AdvectStrips {
   static constexpr index_t columns = 4;
 
@@ -100,7 +116,7 @@ struct AdvectStrips {
         const S v_around = (w.v_before.at()[q] + w.v_next.at()[q]) + (v_here[q - 1] + v_here[q + 1]);
         const S u_flux = (u_x[q] - u_x_before[q]) + (u_y[q + 1] - u_y[q]);
         const S v_flux = (v_x[q] - v_x_before[q]) + (v_y[q + 1] - v_y[q]);
-        const T force = j + q < grid.n ? forcing[j + q] : T(0);
+        const T force = whole_groups || j + q < grid.n ? forcing[j + q] : T(0);
         u_new[q] = (u_here[q] * centre + u_around * diffusion) + (force - u_flux);
         v_new[q] = (v_here[q] * centre + v_around * diffusion) - v_flux;
         u_x_before[q] = u_x[q];
@@ -127,14 +143,16 @@ struct AdvectStrips {
 
   /// Cells at the ends of a row have copies beyond the other end.
   KOLMO_HD KOLMO_INLINE void store(S* row, index_t j, const S (&values)[4]) const {
-    if (j + columns <= grid.n) {
+    if constexpr (whole_groups) {
       FourCells<S> cells;
       for (int q = 0; q < 4; ++q) cells.cell[q] = values[q];
-      *reinterpret_cast<FourCells<S>*>(row + j) = cells;
-      if (j >= 2 && j + columns <= grid.n - 2) return;
+      cells.write(row + j);
+      if (j == 0) row[grid.n] = values[0], row[grid.n + 1] = values[1];
+      if (j + columns == grid.n) row[-2] = values[2], row[-1] = values[3];
+    } else {
+      for (int q = 0; q < 4; ++q)
+        if (j + q < grid.n) grid.store(row, j + q, values[q]);
     }
-    for (int q = 0; q < 4; ++q)
-      if (j + q < grid.n) grid.store(row, j + q, values[q]);
   }
 };
 

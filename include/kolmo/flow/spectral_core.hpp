@@ -2,9 +2,7 @@
 // The spectral solver on pointers: tables, runs of steps forwards, and their adjoint sweep. What flow/spectral.hpp
 // lifts to tensors, jets and variables.
 
-#include <map>
 #include <memory>
-#include <mutex>
 
 #include <kolmo/backend/parts.hpp>
 #include <kolmo/flow/dealias.hpp>
@@ -13,6 +11,7 @@
 #include <kolmo/flow/spectral_products.hpp>
 #include <kolmo/flow/spectral_stages.hpp>
 #include <kolmo/flow/spectral_velocity.hpp>
+#include <kolmo/flow/step_tables.hpp>
 #include <kolmo/flow/unstable.hpp>
 #include <kolmo/ops/fft_plan.hpp>
 
@@ -429,16 +428,10 @@ class SpectralCore {
   void with_steps(double dt, const F& f) const {
     const index_t m = modes_.columns();
     if (how_.stepper == SpectralStepper::if_rk4) {
+      const Tensor<T, B> tables = half_step_factors(dt);
       Array<IntegratingFactorSteps<T>, Form::fields> steps{};
-      std::vector<Tensor<T, B>> factors;
-      for (int e = 0; e < Form::fields; ++e) {
-        for (const std::vector<double>* rates : {&host_damping_[e].x, &host_damping_[e].y}) {
-          std::vector<double> half;
-          for (const double rate : *rates) half.push_back(std::exp(-0.5 * dt * rate));
-          factors.push_back(tensor(half));
-        }
-        steps[e] = {factors[factors.size() - 2].data(), factors.back().data(), static_cast<T>(dt)};
-      }
+      for (int e = 0; e < Form::fields; ++e)
+        steps[e] = {tables.data() + 2 * e * m, tables.data() + (2 * e + 1) * m, static_cast<T>(dt)};
       f(steps);
     } else if (how_.stepper == SpectralStepper::etd_rk4) {
       const Tensor<T, B> tables = exponential_tables(dt);
@@ -470,24 +463,32 @@ class SpectralCore {
     }
   }
 
-  /// exp(z/2), then the four functions of EtdCoefficients times dt, each [columns, columns], for each field. The last
-  /// few are kept.
+  /// exp(-dt/2 times the rates of damping) along x, then along y, for each field.
+  Tensor<T, B> half_step_factors(double dt) const {
+    return tables_.get(dt, [&] {
+      std::vector<double> factors;
+      for (int e = 0; e < Form::fields; ++e)
+        for (const std::vector<double>* rates : {&host_damping_[e].x, &host_damping_[e].y})
+          for (const double rate : *rates) factors.push_back(std::exp(-0.5 * dt * rate));
+      return tensor(factors);
+    });
+  }
+
+  /// exp(z/2), then the four functions of EtdCoefficients times dt, each [columns, columns], for each field.
   Tensor<T, B> exponential_tables(double dt) const {
-    const std::lock_guard lock(tables_mutex_);
-    const auto found = tables_.find(dt);
-    if (found != tables_.end()) return found->second;
-    const index_t m = modes_.columns(), plane = m * m;
-    std::vector<double> tables(static_cast<std::size_t>(Form::fields * 5 * plane));
-    for (index_t at = 0; at < Form::fields * plane; ++at) {
-      const index_t e = at / plane, i = at % plane;
-      const HostRates& rates = host_damping_[static_cast<int>(e)];
-      const double z = -dt * (rates.x[static_cast<std::size_t>(i / m)] + rates.y[static_cast<std::size_t>(i % m)]);
-      const EtdCoefficients c = etd_coefficients(z);
-      const double values[5] = {std::exp(0.5 * z), dt * c.q, dt * c.alpha, dt * c.beta, dt * c.gamma};
-      for (index_t t = 0; t < 5; ++t) tables[static_cast<std::size_t>((e * 5 + t) * plane + i)] = values[t];
-    }
-    if (tables_.size() >= 8) tables_.clear();
-    return tables_[dt] = tensor(tables);
+    return tables_.get(dt, [&] {
+      const index_t m = modes_.columns(), plane = m * m;
+      std::vector<double> tables(static_cast<std::size_t>(Form::fields * 5 * plane));
+      for (index_t at = 0; at < Form::fields * plane; ++at) {
+        const index_t e = at / plane, i = at % plane;
+        const HostRates& rates = host_damping_[static_cast<int>(e)];
+        const double z = -dt * (rates.x[static_cast<std::size_t>(i / m)] + rates.y[static_cast<std::size_t>(i % m)]);
+        const EtdCoefficients c = etd_coefficients(z);
+        const double values[5] = {std::exp(0.5 * z), dt * c.q, dt * c.alpha, dt * c.beta, dt * c.gamma};
+        for (index_t t = 0; t < 5; ++t) tables[static_cast<std::size_t>((e * 5 + t) * plane + i)] = values[t];
+      }
+      return tensor(tables);
+    });
   }
 
   // What is wrong with a flow -----------------------------------------------------------------------------------
@@ -558,8 +559,7 @@ class SpectralCore {
   Tensor<T, B> y_, inverse_square_, weight_, forcing_, half_, whole_;
   Array<HostRates, Form::fields> host_damping_;
   std::vector<Rates> damping_;
-  mutable std::mutex tables_mutex_;
-  mutable std::map<double, Tensor<T, B>> tables_;
+  TablesOfSteps<T, B> tables_;  // of the one stepper
 };
 
 }  // namespace detail
