@@ -4,6 +4,7 @@
 // Only rows |kx| <= cut are touched.
 
 #include <kolmo/ad/items.hpp>
+#include <kolmo/backend/team.hpp>
 #include <kolmo/flow/spectral_terms.hpp>
 
 // A loop that does not vectorise is slower, not wrong.
@@ -71,11 +72,16 @@ struct WholeRows {
   index_t columns;
   KOLMO_HD void operator()(index_t item) const { kernel(item, index_t{0}, columns); }
 };
+/// Columns of a row taken in turn by the threads of a team, to which what the row decides is common.
 template <class Kernel>
-struct SingleColumns {
+struct SharedRows {
+  static constexpr int team_threads = 32;
   Kernel kernel;
   index_t columns;
-  KOLMO_HD void operator()(index_t i) const { kernel(i / columns, i % columns, i % columns + 1); }
+  template <class Team>
+  KOLMO_HD void operator()(const Team& team, index_t item) const {
+    for (index_t j = team.rank(); j < columns; j += team.size()) kernel(item, j, j + 1);
+  }
 };
 
 struct NoItem {
@@ -104,13 +110,13 @@ KOLMO_HD KOLMO_INLINE void run_stage(const Kernel& kernel, int stage, index_t it
   }
 }
 
-/// Runs kernel(item, begin, end) over rows: whole ones on the host, column by column on a device.
+/// Runs kernel(item, begin, end) over rows: whole ones on the host, shared by a team on a device.
 template <class B, class Kernel>
 void for_each_row(index_t rows, index_t columns, const Kernel& kernel) {
   if constexpr (runs_on_host<B>)
     B::for_each_item(rows, WholeRows<Kernel>{kernel, columns});
   else
-    B::for_each(rows * columns, SingleColumns<Kernel>{kernel, columns});
+    for_each_team<B>(rows, SharedRows<Kernel>{kernel, columns});
 }
 
 template <class S>

@@ -6,6 +6,7 @@
 #include <kolmo/flow/filtered_noise.hpp>
 #include <kolmo/flow/finite_volume.hpp>
 #include <kolmo/flow/passive_tracer.hpp>
+#include <kolmo/flow/spectral.hpp>
 
 #include "compare.hpp"
 
@@ -43,6 +44,15 @@ check::Results<double> all() {
     results.add("vorticity", flow::vorticity_sda(flow::coarsen(y, 2)));
     check::derivatives(results, "loss", loss, x);
   }
+  // Groups of four columns that end beyond the row, and a length whose transforms convolve.
+  options.size = 13;
+  const auto odd = flow::filtered_velocities<V>(options, Key{1}, 0, 2);
+  results.add("velocity of 13 x 13", flow::FiniteVolume<double, B>(options).transition(odd, 0.2));
+  options.size = 16;
+  const flow::Spectral<double, B> spectral(options);
+  const auto w = spectral.from_velocity(flow::filtered_velocities<V>(options, Key{2}, 0, 2));
+  results.add("spectral", spectral.transition(w, 0.1, {.steps = 3}));
+  options.size = 12;
   bool refused = false;
   try {
     flow::FiniteVolume<double, B>(options).step(x * 1e3, 0.1);
