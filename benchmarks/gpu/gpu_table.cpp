@@ -176,10 +176,10 @@ class Report {
     return best;
   }
   /// The fastest row of another library of the same name.
-  const Row* peer(const std::string& beginning) const {
+  const Row* peer(const std::string& name) const {
     const Row* best = nullptr;
     for (const Row& r : rows_)
-      if (r.measured() && r.who != "kolmo" && r.name.starts_with(beginning) &&
+      if (r.measured() && r.who != "kolmo" && r.name == name &&
           (!best || r.per_item() < best->per_item()))
         best = &r;
     return best;

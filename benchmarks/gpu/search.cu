@@ -64,9 +64,9 @@ int main(int argc, char** argv) {
           "RVQ/encode 8 x 1024 x 64, 10^6 vectors",
           {.bytes = 4 * size * static_cast<double>(d + stages),
            .flops = 2 * size * static_cast<double>(stages * codes * d),
-           .unit = "float",
+           .unit = "bf16",
            .items = size},
-          check, [&](index_t) { encode(x); }, "exact in float; a screen on tensor cores has a higher ceiling");
+          check, [&](index_t) { encode(x); }, "screened by products of bf16; the codes are the exact ones");
       report.row("RVQ/decode", {.bytes = 4 * size * static_cast<double>(d + stages), .items = size}, check,
                  [&](index_t) { rvq::decode_residual(tables, found); });
     });

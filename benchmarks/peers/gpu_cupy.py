@@ -62,8 +62,8 @@ def run(chosen, cupy, fft):
         rows.time("memory/map of one tensor", lambda: affine(x), relative(affine(x)[:1000], 3 * x[:1000] - 1), 1e-5,
                   "CuPy's own operations", bytes=8 * n)
         rows.time("memory/sum of all", lambda: x.sum(), off(x.sum()), 1e-5, "double", bytes=4 * n)
-        rows.time("memory/sums of rows", lambda: table.sum(1), off(table.sum(1).sum(dtype=cupy.float64)), 1e-5, "double",
-                  bytes=4 * n)
+        rows.time("memory/sums of rows", lambda: table.sum(1), off(table.sum(1).sum(dtype=cupy.float64)), 1e-5,
+                  "double", bytes=4 * n)
         rows.time("memory/sums of columns", lambda: table.sum(0), off(table.sum(0).sum(dtype=cupy.float64)), 1e-5,
                   "double", bytes=4 * n)
         rows.time("memory/running sum of all", lambda: x.cumsum(), off(x.cumsum()[-1]), 1e-4, "double", bytes=8 * n)

@@ -67,13 +67,13 @@ class Rows:
         self.write(values)
 
     def part(self, name, body):
-        """Runs body(); an error becomes a failed row and the rest goes on."""
+        """Runs body(); where the package fails, the row is left out and the rest goes on."""
         if not self.wants(name):
             return
         try:
             body()
         except Exception as error:  # pylint: disable=broad-except
-            self.failed(name, f"{type(error).__name__}: {error}".split("\n")[0])
+            self.left_out(name, f"{type(error).__name__}: {error}".split("\n")[0][:300])
 
 
 def absent(name, why):
