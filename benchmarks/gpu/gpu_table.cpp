@@ -179,9 +179,7 @@ class Report {
   const Row* peer(const std::string& name) const {
     const Row* best = nullptr;
     for (const Row& r : rows_)
-      if (r.measured() && r.who != "kolmo" && r.name == name &&
-          (!best || r.per_item() < best->per_item()))
-        best = &r;
+      if (r.measured() && r.who != "kolmo" && r.name == name && (!best || r.per_item() < best->per_item())) best = &r;
     return best;
   }
 
