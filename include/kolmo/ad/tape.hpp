@@ -121,6 +121,20 @@ class Tape {
     return {std::move(y), this, slot};
   }
 
+  /// Records one operation with several results: pull(tape, gradients), in the order of ys and without a value where a
+  /// result has none.
+  template <class Pull>
+  std::vector<Var<V>> push_many(std::vector<V> ys, Pull pull) {
+    std::vector<Var<V>> results;
+    std::vector<int> slots;
+    for (V& y : ys) {
+      slots.push_back(new_slot());
+      results.push_back({std::move(y), this, slots.back()});
+    }
+    recording_->nodes.push_back(std::make_unique<NodeOfMany<Pull>>(*this, std::move(slots), std::move(pull)));
+    return results;
+  }
+
   /// Adds to the gradient of a slot; negative slots are ignored.
   void accumulate(int slot, V gradient) {
     if (slot < 0) return;
@@ -201,6 +215,23 @@ class Tape {
     }
     Tape& tape;
     int slot;
+    Pull pull_back;
+  };
+
+  template <class Pull>
+  struct NodeOfMany final : detail::Recording::Node {
+    NodeOfMany(Tape& t, std::vector<int> s, Pull p) : tape(t), slots(std::move(s)), pull_back(std::move(p)) {}
+    void pull() override {
+      std::vector<V> gradients;
+      bool any = false;
+      for (const int slot : slots) {
+        gradients.push_back(std::exchange(tape.gradients_[static_cast<std::size_t>(slot)], V()));
+        any = any || gradients.back().has_value();
+      }
+      if (any) pull_back(tape, std::move(gradients));
+    }
+    Tape& tape;
+    std::vector<int> slots;
     Pull pull_back;
   };
 

@@ -49,6 +49,10 @@ void for_each_item(index_t n, const F& f) {
     B::for_each(n, f);
 }
 
+/// A backend on which an item of for_each_team is the work of many threads.
+template <class B>
+concept HasTeams = requires(index_t n, const ProbeEach& f) { B::for_each_team(n, f); };
+
 struct NoScratch {};
 
 template <class F>

@@ -10,24 +10,12 @@
 
 #include <cstdint>
 
-#include <kolmo/backend/team.hpp>
+#include <kolmo/backend/tensor_list.hpp>
 #include <kolmo/core/dual.hpp>
 #include <kolmo/core/reduce.hpp>
 #include <kolmo/core/short_division.hpp>
 
 namespace kolmo::detail {
-
-/// A backend on which an item of for_each_team is the work of many threads.
-template <class B>
-concept HasTeams = requires(index_t n, const ProbeEach& f) {
-  B::for_each_team(n, f);
-};
-
-/// Neighbouring numbers that are read and written at once.
-template <class T, int width>
-struct alignas(sizeof(T) * static_cast<std::size_t>(width)) Pack {
-  T v[width];
-};
 
 template <class T>
 inline constexpr int norm_pack_width = sizeof(T) <= 16 ? static_cast<int>(16 / sizeof(T)) : 1;

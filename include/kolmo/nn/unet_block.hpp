@@ -16,6 +16,29 @@ namespace kolmo {
 
 namespace detail {
 
+/// g f'(z) and f(z)
+template <class F>
+struct PullActivation {
+  F f;
+  template <class S>
+  KOLMO_HD Array<S, 2> operator()(S gradient, S z) const {
+    const Dual<S, 1> y = f(Dual<S, 1>(z, {{S(1)}}));
+    return {{gradient * y.d[0], y.v}};
+  }
+};
+
+/// gradient <- gradient f'(z), and f(z) where there is memory for it, in one pass over contiguous tensors.
+template <class F, PlainTensor V>
+void pull_activation(const F& f, const V& z, V& gradient, typename V::Scalar* activated) {
+  using T = typename V::Scalar;
+  if (z.size() == 0) return;
+  ElementwiseKernel<PullActivation<F>, T, 2, 2, false> kernel{{f}, Shape{z.size()}, {}, {}, {}, {}, {}};
+  for (int i = 0; i < 2; ++i) kernel.strides[i][0] = 1;
+  kernel.y = {{gradient.mutable_data(), activated}};
+  kernel.x = {{kernel.y[0], z.data()}};
+  run_elementwise<decltype(kernel), typename V::Backend>(kernel);
+}
+
 /// The block on plain tensors: its value, and its gradients from what it kept.
 template <class F, PlainTensor V>
 struct BlockFunction {
@@ -51,8 +74,7 @@ struct BlockFunction {
       if (!z.has_value()) z = conv_value(g, fn::Identity{}, normal, in.w1, in.b1, false).y;
       V inner = ConvBackwardData{g}(gradient, in.w2);
       if (wanted[4]) activated = V::uninitialized(z.shape());
-      V::Backend::for_each(z.size(), ActivationPullKernel<T, F>{f, z.data(), inner.mutable_data(),
-                                                                wanted[4] ? activated.mutable_data() : nullptr});
+      pull_activation(f, z, inner, wanted[4] ? activated.mutable_data() : static_cast<T*>(nullptr));
       if (wanted[5]) gb2 = sum_to(gradient, Shape{g.channels_out});
       if (wanted[4]) gw2 = ConvBackwardFilter{g}(activated, gradient);
       if (wanted[3]) gb1 = sum_to(inner, Shape{g.channels_out});

@@ -51,6 +51,60 @@ struct CholeskyKernel {
   }
 };
 
+/// The same by a team: columns of the trailing matrix in turn, each element changed in the order of the pivots. The
+/// matrix lies in the team's scratch memory while it fits.
+template <int threads, class T>
+struct CholeskyTeam {
+  static constexpr int team_threads = threads;
+  const T* a;
+  T* factor;
+  std::int32_t* status;
+  index_t n;
+
+  KOLMO_HD bool fits() const { return n * n * static_cast<index_t>(sizeof(T)) <= 40960; }
+  KOLMO_HD index_t scratch_bytes() const { return fits() ? n * n * static_cast<index_t>(sizeof(T)) : 0; }
+
+  template <class Team>
+  KOLMO_HD void operator()(const Team& team, index_t item) const {
+    const T* const source = a + item * n * n;
+    T* const target = factor + item * n * n;
+    T* const u = fits() ? team.template scratch<T>() : target;
+    for (index_t i = 0; i < n; ++i)
+      for (index_t j = i + team.rank(); j < n; j += team.size())
+        u[i * n + j] = (source[i * n + j] + source[j * n + i]) / T(2);
+    team.synchronize();
+    for (index_t k = 0; k < n; ++k) {
+      const T pivot = u[k * n + k];
+      if (!(pivot > T(0)) || !is_finite(pivot)) {
+        // All see the same pivot. Nobody overwrites it before all have.
+        team.synchronize();
+        const T difference = pivot - pivot;
+        for (index_t e = team.rank(); e < n * n; e += team.size()) target[e] = difference / difference;
+        if (team.rank() == 0) status[item] = static_cast<std::int32_t>(k + 1);
+        return;
+      }
+      const T root = sqrt(pivot);
+      for (index_t j = k + 1 + team.rank(); j < n; j += team.size()) u[k * n + j] = u[k * n + j] / root;
+      team.synchronize();
+      if (team.rank() == 0) u[k * n + k] = root;
+      constexpr int lanes = threads < 32 ? threads : 32;
+      const int lane = team.rank() % lanes, group = team.rank() / lanes, groups = team.size() / lanes;
+      for (index_t i = k + 1 + group; i < n; i += groups) {
+        const T scale = u[k * n + i];
+        for (index_t j = i + lane; j < n; j += lanes) u[i * n + j] = u[i * n + j] - scale * u[k * n + j];
+      }
+      team.synchronize();
+    }
+    for (index_t i = 0; i < n; ++i)
+      for (index_t j = i + team.rank(); j < n; j += team.size()) {
+        const T value = u[i * n + j];
+        if (j > i) target[i * n + j] = T(0);
+        target[j * n + i] = value;
+      }
+    if (team.rank() == 0) status[item] = 0;
+  }
+};
+
 /// The lower triangle with half of the diagonal.
 template <class T>
 struct HalfTriangleKernel {
@@ -107,9 +161,25 @@ struct PlainCholesky {
     const V source = a.contiguous();
     factor = V::uninitialized(a.shape());
     status = Tensor<std::int32_t, B>::uninitialized(a.shape().without(a.rank() - 1).without(a.rank() - 2));
-    for_each_matrix<B>(
-        status.size(), n * n * n / 3,
-        CholeskyKernel<typename V::Scalar>{source.data(), factor.mutable_data(), status.mutable_data(), n});
+    using T = typename V::Scalar;
+    T* const target = factor.mutable_data();
+    std::int32_t* const failures = status.mutable_data();
+    if constexpr (HasTeams<B>) {
+      // A small matrix is a thread's, whose neighbours share the lines of the cache.
+      if (n > 256) {
+        for_each_team<B>(status.size(), CholeskyTeam<1024, T>{source.data(), target, failures, n});
+        return;
+      }
+      if (n > 32) {
+        for_each_team<B>(status.size(), CholeskyTeam<128, T>{source.data(), target, failures, n});
+        return;
+      }
+      if (n > 8) {
+        for_each_team<B>(status.size(), CholeskyTeam<32, T>{source.data(), target, failures, n});
+        return;
+      }
+    }
+    for_each_matrix<B>(status.size(), n * n * n / 3, CholeskyKernel<T>{source.data(), target, failures, n});
   }
 };
 

@@ -2,6 +2,8 @@
 // Triangular matrices: diagonals, triangular parts, and batched triangular solves with derivatives.
 // For X = L^-1 B:  dX = L^-1 (dB - dL X),  gB = L^-T gX,  gL = -(the triangle of) gB X^T.
 
+#include <kolmo/backend/team.hpp>
+#include <kolmo/core/short_division.hpp>
 #include <kolmo/ops/linalg.hpp>
 #include <kolmo/ops/views.hpp>
 
@@ -111,6 +113,36 @@ struct SubstituteKernel {
   }
 };
 
+/// The same by a team: what is solved is taken out of all rows that are left, each of which changes in the same order.
+template <int threads, class T>
+struct SubstituteTeam {
+  static constexpr int team_threads = threads;
+  SubstituteKernel<T> system;
+
+  template <class Team>
+  KOLMO_HD void operator()(const Team& team, index_t item) const {
+    const index_t n = system.n, columns = system.columns, part = item % system.blocks * system.block;
+    const T* const matrix = system.a + item / system.blocks * n * n;
+    T* const rhs = system.x + item / system.blocks * n * columns + part;
+    const index_t count = smaller(system.block, columns - part);
+    const bool forward = system.lower != system.transpose;
+    for (index_t s = 0; s < n; ++s) {
+      const index_t i = forward ? s : n - 1 - s;
+      const T pivot = matrix[i * n + i];
+      for (index_t c = team.rank(); c < count; c += team.size()) rhs[i * columns + c] = rhs[i * columns + c] / pivot;
+      team.synchronize();
+      const index_t left = (n - 1 - s) * count;
+      for (index_t e = team.rank(); e < left; e += team.size()) {
+        const index_t r = short_quotient(e, count), c = e - r * count;
+        const index_t j = forward ? s + 1 + r : n - 2 - s - r;
+        const T factor = system.transpose ? matrix[i * n + j] : matrix[j * n + i];
+        rhs[j * columns + c] = rhs[j * columns + c] - factor * rhs[i * columns + c];
+      }
+      team.synchronize();
+    }
+  }
+};
+
 template <class T>
 struct LoadBadPivot {
   const T* a;
@@ -137,7 +169,23 @@ struct TriangularSolve {
     const index_t block = smaller<index_t>(columns, 64);
     const SubstituteKernel<T> kernel{matrix.data(), x.mutable_data(),          n,     columns,
                                      block,         divide_up(columns, block), lower, transpose};
-    for_each_matrix<typename V::Backend>(batch * kernel.blocks, n * n * block, kernel);
+    using B = typename V::Backend;
+    if constexpr (HasTeams<B>) {
+      // Rows and right-hand sides are shared by the threads; a few equations are a thread's.
+      if (n > 256) {
+        for_each_team<B>(batch * kernel.blocks, SubstituteTeam<1024, T>{kernel});
+        return x;
+      }
+      if (n > 32) {
+        for_each_team<B>(batch * kernel.blocks, SubstituteTeam<128, T>{kernel});
+        return x;
+      }
+      if (n > 8) {
+        for_each_team<B>(batch * kernel.blocks, SubstituteTeam<32, T>{kernel});
+        return x;
+      }
+    }
+    for_each_matrix<B>(batch * kernel.blocks, n * n * block, kernel);
     return x;
   }
 };

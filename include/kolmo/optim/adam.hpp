@@ -84,25 +84,26 @@ class Adam {
     ++state.updates;
     const double t = static_cast<double>(state.updates);
     const double correction1 = 1 - std::pow(options_.beta1, t), correction2 = 1 - std::pow(options_.beta2, t);
+    using V = KindOf<M>;
+    using T = ComputeOf<typename V::Scalar>;
+    using Update = kolmo::detail::AdamUpdate<T>;
+    const double decay = learning_rate * options_.weight_decay;
+    kolmo::detail::LeafUpdates<3, V, Update, 1> updates(Update{static_cast<T>(gradient_scale),
+                                                               static_cast<T>(options_.beta1),
+                                                               static_cast<T>(options_.beta2),
+                                                               static_cast<T>(options_.epsilon),
+                                                               static_cast<T>(decoupled_ ? 0 : options_.weight_decay),
+                                                               static_cast<T>(decoupled_ ? 1 - decay : 1),
+                                                               static_cast<T>(learning_rate / correction1),
+                                                               static_cast<T>(1 / std::sqrt(correction2))});
     kolmo::detail::visit_leaves(
         [&](const std::string& path, auto& p, const auto& g, auto& m, auto& v) {
-          using V = std::remove_cvref_t<decltype(p)>;
-          using T = ComputeOf<typename V::Scalar>;
           kolmo::detail::check_leaf(path, p, g, "adam");
           kolmo::detail::check_leaf(path, p, m, "adam");
-          const double decay = learning_rate * options_.weight_decay;
-          const kolmo::detail::AdamUpdate<T> update{static_cast<T>(gradient_scale),
-                                                    static_cast<T>(options_.beta1),
-                                                    static_cast<T>(options_.beta2),
-                                                    static_cast<T>(options_.epsilon),
-                                                    static_cast<T>(decoupled_ ? 0 : options_.weight_decay),
-                                                    static_cast<T>(decoupled_ ? 1 - decay : 1),
-                                                    static_cast<T>(learning_rate / correction1),
-                                                    static_cast<T>(1 / std::sqrt(correction2))};
-          const V source = g.contiguous();
-          kolmo::detail::update_in_place<3>(update, Array<V*, 3>{{&p, &m, &v}}, source);
+          updates.add({{&p, &m, &v}}, g.contiguous());
         },
         model, gradient, state.first_moment, state.second_moment);
+    updates.run();
   }
   template <class M>
   void step(M& model, const M& gradient, AdamState<M>& state) const {

@@ -53,16 +53,17 @@ class Ema {
   template <class M>
   void update(EmaState<M>& average, const M& model) const {
     ++average.updates;
+    using V = KindOf<M>;
+    using T = ComputeOf<typename V::Scalar>;
+    using Update = kolmo::detail::EmaUpdate<T>;
+    kolmo::detail::LeafUpdates<1, V, Update, 1> updates(Update{static_cast<T>(decay_)});
     kolmo::detail::visit_leaves(
         [&](const std::string& path, auto& a, const auto& p) {
-          using V = std::remove_cvref_t<decltype(a)>;
-          using T = ComputeOf<typename V::Scalar>;
           kolmo::detail::check_leaf(path, a, p, "ema");
-          const V source = p.contiguous();
-          kolmo::detail::update_in_place<1>(kolmo::detail::EmaUpdate<T>{static_cast<T>(decay_)}, Array<V*, 1>{{&a}},
-                                            source);
+          updates.add({{&a}}, p.contiguous());
         },
         average.sum, model);
+    updates.run();
   }
 
   /// The model with averaged parameters; everything else as in `model`, which is returned itself before any update.

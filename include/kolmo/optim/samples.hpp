@@ -11,6 +11,7 @@
 #include <span>
 #include <tuple>
 
+#include <kolmo/backend/team.hpp>
 #include <kolmo/core/tensor.hpp>
 
 namespace kolmo {
@@ -27,6 +28,24 @@ struct GatherRowsKernel {
     const T* from = source + indices[r] * width;
     T* to = target + r * width;
     for (index_t c = 0; c < width; ++c) to[c] = from[c];
+  }
+};
+
+/// The same by teams, each some columns of a row: neighbours copy neighbouring numbers.
+template <class T>
+struct GatherRowsTeam {
+  static constexpr int team_threads = 256;
+  static constexpr index_t most_columns = 2048;
+  GatherRowsKernel<T> rows;
+  index_t parts;  // of a row
+
+  template <class Team>
+  KOLMO_HD void operator()(const Team& team, index_t item) const {
+    const index_t r = item / parts, begin = (item - r * parts) * most_columns;
+    const T* const from = rows.source + rows.indices[r] * rows.width;
+    T* const to = rows.target + r * rows.width;
+    const index_t end = smaller(rows.width, begin + most_columns);
+    for (index_t c = begin + team.rank(); c < end; c += team.size()) to[c] = from[c];
   }
 };
 
@@ -74,7 +93,15 @@ class Samples {
     const index_t width = shape.without(0).size();
     shape[0] = positions.size();
     X result = X::uninitialized(shape);
-    B::for_each(shape[0], kolmo::detail::GatherRowsKernel<T>{x.data(), positions.data(), result.mutable_data(), width});
+    const kolmo::detail::GatherRowsKernel<T> gather{x.data(), positions.data(), result.mutable_data(), width};
+    if constexpr (kolmo::detail::HasTeams<B>) {
+      if (width > 16) {
+        const index_t parts = divide_up(width, kolmo::detail::GatherRowsTeam<T>::most_columns);
+        for_each_team<B>(shape[0] * parts, kolmo::detail::GatherRowsTeam<T>{gather, parts});
+        return result;
+      }
+    }
+    B::for_each(shape[0], gather);
     return result;
   }
 

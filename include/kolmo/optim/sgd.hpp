@@ -71,19 +71,21 @@ class Sgd {
   template <class M>
   void step(M& model, const M& gradient, SgdState<M>& state, double learning_rate, double gradient_scale = 1) const {
     ++state.updates;
+    using V = KindOf<M>;
+    using T = ComputeOf<typename V::Scalar>;
+    using Update = kolmo::detail::SgdUpdate<T>;
+    kolmo::detail::LeafUpdates<2, V, Update, 1> updates(Update{static_cast<T>(gradient_scale),
+                                                               static_cast<T>(options_.momentum),
+                                                               static_cast<T>(options_.weight_decay),
+                                                               static_cast<T>(learning_rate), options_.nesterov});
     kolmo::detail::visit_leaves(
         [&](const std::string& path, auto& p, const auto& g, auto& m) {
-          using V = std::remove_cvref_t<decltype(p)>;
-          using T = ComputeOf<typename V::Scalar>;
           kolmo::detail::check_leaf(path, p, g, "sgd");
           kolmo::detail::check_leaf(path, p, m, "sgd");
-          const kolmo::detail::SgdUpdate<T> update{static_cast<T>(gradient_scale), static_cast<T>(options_.momentum),
-                                                   static_cast<T>(options_.weight_decay), static_cast<T>(learning_rate),
-                                                   options_.nesterov};
-          const V source = g.contiguous();
-          kolmo::detail::update_in_place<2>(update, Array<V*, 2>{{&p, &m}}, source);
+          updates.add({{&p, &m}}, g.contiguous());
         },
         model, gradient, state.momentum);
+    updates.run();
   }
   template <class M>
   void step(M& model, const M& gradient, SgdState<M>& state) const {

@@ -12,6 +12,7 @@
 #include <functional>
 #include <limits>
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include <kolmo/ad/transforms.hpp>
@@ -141,14 +142,15 @@ void take_metric([[maybe_unused]] const M& model, [[maybe_unused]] std::optional
 }
 
 /// Loss and gradient of one batch. Its parts are added in their order; `shards` of them are computed in parallel, group
-/// after group, so that no more than that many recordings and gradients are held at once.
+/// after group, so that no more than that many recordings and gradients are held at once. Nothing waits for a device:
+/// the losses of the parts come as they are.
 template <class M, class Data, class Loss>
 auto batch_gradient(const M& model, const Data& data, const Loss& loss, std::span<const index_t> indices,
                     index_t shards, index_t groups, const nn::Pass& pass) {
   using Result = ValueAndGrad<KindOf<M>, M>;
   const index_t n = static_cast<index_t>(indices.size());
   const index_t parts = smaller(n, shards * groups);
-  double value = 0;
+  std::vector<KindOf<M>> losses;
   std::optional<M> gradient;
   for (index_t first = 0; first < parts; first += shards) {
     const index_t together = smaller(shards, parts - first);
@@ -171,7 +173,7 @@ auto batch_gradient(const M& model, const Data& data, const Loss& loss, std::spa
       results[static_cast<std::size_t>(at)] = value_and_grad(model, part_loss);
     });
     for (auto& result : results) {
-      value += static_cast<double>(result->value.item());
+      losses.push_back(result->value);
       if (gradient)
         optim::add_scaled(*gradient, 1.0, result->gradient);
       else
@@ -179,7 +181,36 @@ auto batch_gradient(const M& model, const Data& data, const Loss& loss, std::spa
       result.reset();
     }
   }
-  return std::make_pair(value, std::move(*gradient));
+  return std::make_pair(std::move(losses), std::move(*gradient));
+}
+
+template <class T>
+struct WidenKernel {
+  const T* source;
+  double* target;
+  KOLMO_HD void operator()(index_t) const { *target = static_cast<double>(*source); }
+};
+
+/// The sum of the losses and the Euclidean norm of the gradient. A device is waited for once.
+template <class M>
+std::pair<double, double> loss_and_norm(const std::vector<KindOf<M>>& losses, const M& gradient) {
+  using V = KindOf<M>;
+  using B = typename V::Backend;
+  double value = 0;
+  if constexpr (HasTeams<B>) {
+    const auto count = static_cast<index_t>(losses.size());
+    auto numbers = Tensor<double, B>::uninitialized(Shape{count + 1});
+    double* const target = numbers.mutable_data();
+    for (index_t i = 0; i < count; ++i)
+      B::for_each(1, WidenKernel<typename V::Scalar>{losses[static_cast<std::size_t>(i)].data(), target + i});
+    sum_squares_by_teams(gradient, target + count);
+    const std::vector<double> read = numbers.to_vector();
+    for (index_t i = 0; i < count; ++i) value += read[static_cast<std::size_t>(i)];
+    return {value, std::sqrt(read.back())};
+  } else {
+    for (const V& loss : losses) value += static_cast<double>(loss.item());
+    return {value, optim::global_norm(gradient)};
+  }
 }
 
 }  // namespace kolmo::detail
@@ -246,11 +277,10 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
       const index_t first = state.step_in_epoch * options.batch;
       const index_t count = smaller(options.batch, n - first);
       const std::span<const index_t> indices(order.data() + first, static_cast<std::size_t>(count));
-      auto [value, gradient] =
+      auto [losses, gradient] =
           kolmo::detail::batch_gradient(state.model, epoch_data, epoch_loss, indices, options.shards,
                                         options.accumulate, step_pass(options, state.step + 1));
-      state.last_loss = value;
-      state.last_gradient_norm = global_norm(gradient);
+      std::tie(state.last_loss, state.last_gradient_norm) = kolmo::detail::loss_and_norm(losses, gradient);
       state.last_learning_rate = !options.schedule                              ? optimiser.learning_rate()
                                  : options.schedule_unit == ScheduleUnit::epoch ? options.schedule(info.epoch)
                                                                                 : options.schedule(state.step + 1);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <kolmo/ad/module.hpp>
+#include <kolmo/backend/tensor_list.hpp>
 #include <kolmo/core/reduce.hpp>
 
 namespace kolmo {
@@ -108,6 +109,61 @@ void update_in_place(const F& f, const Array<V*, M>& targets, const X&... inputs
   run_elementwise<decltype(kernel), typename V::Backend>(kernel);
 }
 
+/// update_in_place of many leaves by one functor: at once where a backend has teams, one by one elsewhere. Nothing is
+/// done before run() on the former.
+template <int M, PlainTensor V, class F, int inputs>
+class LeafUpdates {
+  using T = typename V::Scalar;
+  using B = typename V::Backend;
+  static constexpr int N = M + inputs;
+
+ public:
+  explicit LeafUpdates(const F& f) : f_(f) {}
+
+  template <class... X>
+  requires(sizeof...(X) == inputs) void add(const Array<V*, M>& targets, const X&... sources) {
+    if constexpr (HasTeams<B>) {
+      Array<void*, N> operands{};
+      for (int i = 0; i < M; ++i) operands[i] = targets[i]->mutable_data();
+      const Array<const T*, inputs> from{{sources.data()...}};
+      for (int i = M; i < N; ++i) operands[i] = const_cast<T*>(from[i - M]);
+      list_.add(operands, targets[0]->size());
+      (held_.push_back(sources), ...);
+    } else {
+      update_in_place<M>(f_, targets, sources...);
+    }
+  }
+
+  void run() {
+    if constexpr (HasTeams<B>) list_.run(UpdateTile<F, T, N, M>{f_});
+  }
+
+ private:
+  struct Nothing {};
+  F f_;
+  std::conditional_t<HasTeams<B>, TensorList<B, UpdateTile<F, T, N, M>, N>, Nothing> list_;
+  std::vector<V> held_;
+};
+
+/// The sum of squares over all parameters, in double, into a number on the backend.
+template <class M>
+void sum_squares_by_teams(const M& model, double* target) {
+  using V = KindOf<M>;
+  using T = typename V::Scalar;
+  using B = typename V::Backend;
+  TensorList<B, SquaresTile<T>, 1> list;
+  std::vector<V> held;
+  visit_leaves(
+      [&](const std::string&, const auto& x) {
+        held.push_back(x.contiguous());
+        list.add({{const_cast<T*>(held.back().data())}}, x.size());
+      },
+      model);
+  auto sums = Tensor<double, B>::zeros(Shape{larger<index_t>(1, list.tiles())});
+  list.run(SquaresTile<T>{sums.mutable_data()});
+  fold(sums, AxisSet::all(1), PlainElement{}, SumCombine{}, 0.0, StoreAt{target});
+}
+
 }  // namespace detail
 
 namespace optim {
@@ -116,15 +172,21 @@ namespace optim {
 template <class M>
 double global_norm(const M& model) {
   using B = typename KindOf<M>::Backend;
-  kolmo::detail::LeafSums<B> sums(kolmo::detail::leaf_count(model) + 1);
-  kolmo::detail::visit_leaves(
-      [&](const std::string&, const auto& x) {
-        if (x.size() > 0)
-          fold(x.reshaped(Shape{x.size()}), AxisSet::all(1), kolmo::detail::SquareInDouble{},
-               kolmo::detail::SumCombine{}, 0.0, sums.next());
-      },
-      model);
-  return std::sqrt(sums.total());
+  if constexpr (kolmo::detail::HasTeams<B>) {
+    auto sum = Tensor<double, B>::uninitialized(Shape{});
+    kolmo::detail::sum_squares_by_teams(model, sum.mutable_data());
+    return std::sqrt(sum.item());
+  } else {
+    kolmo::detail::LeafSums<B> sums(kolmo::detail::leaf_count(model) + 1);
+    kolmo::detail::visit_leaves(
+        [&](const std::string&, const auto& x) {
+          if (x.size() > 0)
+            fold(x.reshaped(Shape{x.size()}), AxisSet::all(1), kolmo::detail::SquareInDouble{},
+                 kolmo::detail::SumCombine{}, 0.0, sums.next());
+        },
+        model);
+    return std::sqrt(sums.total());
+  }
 }
 
 /// Sum of products over all parameters of two models of one structure.
@@ -148,28 +210,28 @@ double inner_product(const M& a, const M& b) {
 /// a += factor b, over the parameters.
 template <class M>
 void add_scaled(M& a, double factor, const M& b) {
+  using V = KindOf<M>;
+  using T = ComputeOf<typename V::Scalar>;
+  using Update = kolmo::detail::AddScaled<T>;
+  kolmo::detail::LeafUpdates<1, V, Update, 1> updates(Update{static_cast<T>(factor)});
   kolmo::detail::visit_leaves(
       [&](const std::string& path, auto& x, const auto& y) {
-        using V = std::remove_cvref_t<decltype(x)>;
-        using T = ComputeOf<typename V::Scalar>;
         kolmo::detail::check_leaf(path, x, y, "add_scaled");
-        const V source = y.contiguous();
-        kolmo::detail::update_in_place<1>(kolmo::detail::AddScaled<T>{static_cast<T>(factor)}, Array<V*, 1>{{&x}},
-                                          source);
+        updates.add({{&x}}, y.contiguous());
       },
       a, b);
+  updates.run();
 }
 
 /// a *= factor, over the parameters.
 template <class M>
 void scale(M& a, double factor) {
-  kolmo::detail::visit_leaves(
-      [&](const std::string&, auto& x) {
-        using V = std::remove_cvref_t<decltype(x)>;
-        using T = ComputeOf<typename V::Scalar>;
-        kolmo::detail::update_in_place<1>(kolmo::detail::ScaleInPlace<T>{static_cast<T>(factor)}, Array<V*, 1>{{&x}});
-      },
-      a);
+  using V = KindOf<M>;
+  using T = ComputeOf<typename V::Scalar>;
+  using Update = kolmo::detail::ScaleInPlace<T>;
+  kolmo::detail::LeafUpdates<1, V, Update, 0> updates(Update{static_cast<T>(factor)});
+  kolmo::detail::visit_leaves([&](const std::string&, auto& x) { updates.add({{&x}}); }, a);
+  updates.run();
 }
 
 /// Scales a gradient down to `limit` when its norm is larger (Pascanu et al. 2013). Returns the norm before.

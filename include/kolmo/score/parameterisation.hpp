@@ -82,18 +82,24 @@ struct CombineTensors {
   }
 };
 
-/// f(t) for every time, in the shape [B, 1, ..., 1] that stands beside a state of rank `rank`. Times of shape [] are
-/// shared by all samples. Throws ShapeError for times of another rank.
+/// The shape [B, 1, ..., 1] in which numbers of times stand beside a state of rank `rank`. Times of shape [] are shared
+/// by all samples. Throws ShapeError for times of another rank.
+inline Shape shape_per_sample(const Shape& times, int rank) {
+  if (times.rank() > 1 || rank < times.rank())
+    throw ShapeError("times of shape " + times.to_string() + " for a state of rank " + std::to_string(rank) +
+                     "; expected one time for all samples, [], or one for each, [B]");
+  Shape shape;
+  for (int i = 0; i < rank; ++i) shape.push_back(i == 0 ? times.size() : 1);
+  return shape;
+}
+
+/// f(t) for every time, in that shape.
 template <PlainTensor V, class F>
 V per_sample(const V& times, int rank, const F& f) {
   using T = typename V::Scalar;
-  if (times.rank() > 1 || rank < times.rank())
-    throw ShapeError("times of shape " + times.shape().to_string() + " for a state of rank " + std::to_string(rank) +
-                     "; expected one time for all samples, [], or one for each, [B]");
+  const Shape shape = shape_per_sample(times.shape(), rank);
   std::vector<T> values = times.to_vector();
   for (T& value : values) value = static_cast<T>(f(static_cast<double>(value)));
-  Shape shape;
-  for (int i = 0; i < rank; ++i) shape.push_back(i == 0 ? static_cast<index_t>(values.size()) : 1);
   return V::from(std::span<const T>(values), shape);
 }
 
@@ -103,12 +109,47 @@ auto combined(const Combination& c, const X& x, const P& p) {
   return map(Combine<T>{static_cast<T>(c.of_state), static_cast<T>(c.of_prediction)}, x, p);
 }
 
+/// Coefficients that a kernel computes from the times: a named functor that says so.
+template <class Coefficients>
+concept KernelCoefficients = requires {
+  requires Coefficients::in_kernels;
+};
+
+/// mu(t) and sigma(t)
+struct PerturbedAt {
+  static constexpr bool in_kernels = true;
+  Schedule schedule;
+  KOLMO_HD Combination operator()(double t) const { return {schedule.mu(t), schedule.sigma(t)}; }
+};
+
+template <class T, class Coefficients>
+struct CoefficientsKernel {
+  Coefficients coefficients;
+  const T* times;
+  T* of_state;
+  T* of_prediction;
+  KOLMO_HD void operator()(index_t i) const {
+    const Combination at = coefficients(static_cast<double>(times[i]));
+    of_state[i] = static_cast<T>(at.of_state);
+    of_prediction[i] = static_cast<T>(at.of_prediction);
+  }
+};
+
 /// coefficients(t) x + coefficients(t) p with a time or times.
 template <class Coefficients, class Time, TensorLike X, TensorLike P>
 auto combined_at(const Coefficients& coefficients, const Time& t, const X& x, const P& p) {
   if constexpr (Constant<Time>)
     return combined(coefficients(static_cast<double>(t)), x, p);
-  else
+  else if constexpr (KernelCoefficients<Coefficients>) {
+    // The times stay where they are: no step of a training waits for them.
+    const Time times = t.contiguous();
+    const Shape shape = shape_per_sample(times.shape(), x.rank());
+    Time of_state = Time::uninitialized(shape), of_prediction = Time::uninitialized(shape);
+    Time::Backend::for_each(times.size(),
+                            CoefficientsKernel<typename Time::Scalar, Coefficients>{
+                                coefficients, times.data(), of_state.mutable_data(), of_prediction.mutable_data()});
+    return map(CombineTensors{}, x, p, of_state, of_prediction);
+  } else
     return map(CombineTensors{}, x, p, per_sample(t, x.rank(), [&](double s) { return coefficients(s).of_state; }),
                per_sample(t, x.rank(), [&](double s) { return coefficients(s).of_prediction; }));
 }
@@ -138,11 +179,7 @@ auto eps_from_xhat(const X& x, const C& xhat, const Schedule& schedule, const Ti
 /// The noisy state mu x + sigma noise of clean x.
 template <TensorLike X, TensorLike E, class Time>
 auto perturb(const X& x, const E& noise, const Schedule& schedule, const Time& t) {
-  return detail::combined_at(
-      [&](double s) {
-        return detail::Combination{schedule.mu(s), schedule.sigma(s)};
-      },
-      t, x, noise);
+  return detail::combined_at(detail::PerturbedAt{schedule}, t, x, noise);
 }
 
 /// A network that predicts something else, as an estimator of eps.

@@ -81,7 +81,7 @@ struct Schedule {
   friend bool operator==(const Schedule&, const Schedule&) = default;
 
   /// The signal scale at time t.
-  double mu(double t) const {
+  KOLMO_HD double mu(double t) const {
     if (process == ProcessKind::ve || kind == ScheduleKind::log_logit) return 1;
     switch (kind) {
       case ScheduleKind::lin:
@@ -106,7 +106,7 @@ struct Schedule {
   }
 
   /// The noise scale at time t.
-  double sigma(double t) const {
+  KOLMO_HD double sigma(double t) const {
     if (process == ProcessKind::ve) return std::exp((1 - t) * std::log(sigma_min) + t * std::log(sigma_max));
     if (kind == ScheduleKind::log_logit) {
       const double e = std::pow(sigma_min / sigma_max, 1 / (2 * power));
@@ -149,10 +149,10 @@ struct Schedule {
   static Schedule from_settings(const std::map<std::string, std::string>& settings);
 
  private:
-  double straight_time(double t) const {
+  KOLMO_HD double straight_time(double t) const {
     return kind == ScheduleKind::decay ? std::expm1(t * std::log(decay)) / (decay - 1) : t;
   }
-  double log_mu_of_beta(double t) const { return -t * t * (beta_max - beta_min) / 4 - t * beta_min / 2; }
+  KOLMO_HD double log_mu_of_beta(double t) const { return -t * t * (beta_max - beta_min) / 4 - t * beta_min / 2; }
 
   /// Calls f(name, member) for every number in use.
   template <class S, class F>

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include <kolmo/backend/tensor_list.hpp>
 #include <kolmo/core/random.hpp>
 #include <kolmo/core/tensor.hpp>
 #include <kolmo/score/trajectory_data.hpp>
@@ -79,13 +80,20 @@ class WindowSamples {
     for (int d = 3; d < from.rank(); ++d) shape.push_back(from[d]);
     V result = V::uninitialized(shape);
     T* target = result.mutable_data();
+    [[maybe_unused]] kolmo::detail::TensorList<B, kolmo::detail::CastTile<T, T>, 2> list;
     for (const index_t i : indices) {
       if (i < 0 || i >= size())
         throw ArgumentError("WindowSamples: index " + std::to_string(i) + " of " + std::to_string(size()) + " windows");
       const index_t first = i / each_ * from[1] + start(i);
-      B::copy(target, values_.data() + first * frame, static_cast<std::size_t>(width) * sizeof(T));
+      const T* const source = values_.data() + first * frame;
+      // A device copies all windows at once.
+      if constexpr (kolmo::detail::HasTeams<B>)
+        list.add({{target, const_cast<T*>(source)}}, width);
+      else
+        B::copy(target, source, static_cast<std::size_t>(width) * sizeof(T));
       target += width;
     }
+    if constexpr (kolmo::detail::HasTeams<B>) list.run({});
     return result;
   }
 

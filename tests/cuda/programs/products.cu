@@ -4,7 +4,7 @@
 #include <kolmo/core/complex.hpp>
 #include <kolmo/core/dual.hpp>
 #include <kolmo/cuda/cuda.cuh>
-#include <kolmo/ops/linalg.hpp>
+#include <kolmo/ops/cholesky.hpp>
 #include <kolmo/ops/reduce.hpp>
 
 #include "compare.hpp"
@@ -130,6 +130,42 @@ void compare_other_scalars() {
   check::compare(device, again, host, 10);
 }
 
+/// Matrices of one thread, one warp, one block, and larger than a block's scratch memory; one of a batch is bad.
+template <class T, class B>
+void solvers(check::Results<T>& results) {
+  using V = Tensor<T, B>;
+  for (const index_t n : {5, 20, 40, 104}) {
+    const std::string name = " of " + std::to_string(n);
+    std::vector<T> values, right;
+    for (index_t m = 0; m < 2; ++m)
+      for (index_t i = 0; i < n; ++i)
+        for (index_t j = 0; j < n; ++j)
+          values.push_back(i == j ? static_cast<T>(n)
+                                  : static_cast<T>(std::sin(static_cast<double>(m + i * j + i + j))));
+    const V a = V::from(values, Shape{2, n, n}), b = check::ramp<V>(Shape{2, n, 3}, -1, 1);
+    const V factor = cholesky(a);
+    results.add("factor" + name, factor);
+    for (const bool lower : {false, true})
+      for (const bool transpose : {false, true})
+        results.add("solution" + name, solve_triangular(a, b, {.lower = lower, .transpose = transpose}));
+    results.add("gradient of a solve" + name,
+                grad([&](const auto& x) { return sum(square(cholesky_solve(cholesky(x), b))); }, a));
+    values[static_cast<std::size_t>((2 * n - 1) * n + n - 1)] = T(-1);
+    const auto failed = try_cholesky(V::from(values, Shape{2, n, n}));
+    results.add("factor of one that is not positive" + name, failed.factor);
+    results.add("status" + name, failed.status);
+  }
+}
+
+template <class T>
+void compare_solvers() {
+  check::Results<T> device, again, host;
+  solvers<T, Cuda>(device);
+  solvers<T, Cuda>(again);
+  solvers<T, Cpu>(host);
+  check::compare(device, again, host, 10);
+}
+
 void modes() {
   using V = Tensor<float, Cuda>;
   const V a = V::from(numbers<float>(40 * 50, 1), Shape{40, 50}),
@@ -158,6 +194,8 @@ int main() {
   compare_products<BFloat16>("bfloat16", 0x1p-8);
   compare_other_scalars<float>();
   compare_other_scalars<double>();
+  compare_solvers<float>();
+  compare_solvers<double>();
   modes();
 #if defined(KOLMO_TEST_EMULATION)
   const int plans = emulation::plans, products = emulation::products;
