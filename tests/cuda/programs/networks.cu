@@ -23,7 +23,7 @@ namespace {
 template <class T, class S, class B>
 void norms(check::Results<S>& results) {
   using V = Tensor<T, B>;
-  for (const index_t channels : {5, 8, 72, 264, 520}) {
+  for (const index_t channels : {5, 72, 264}) {
     const std::string name = " of " + std::to_string(channels) + " channels";
     const V x = cast<T>(check::ramp<Tensor<double, B>>(Shape{2, 3, channels}, -2, 2));
     const V shift = cast<T>(check::ramp<Tensor<double, B>>(Shape{2, channels}, -1, 1));
@@ -121,7 +121,7 @@ template <class T, class B>
 void many_leaves(check::Results<T>& results) {
   using V = Tensor<T, B>;
   Leaves<V> model, gradient;
-  for (index_t i = 0; i < 130; ++i) {
+  for (index_t i = 0; i < 96; ++i) {
     const index_t size = i == 7 ? 5001 : i == 8 ? 2048 : i % 11;
     model.list.push_back(check::ramp<V>(Shape{size}, -1, 1));
     gradient.list.push_back(check::ramp<V>(Shape{size}, 1, -2));
