@@ -3,7 +3,7 @@
 #   cuda_emulated_test_NAME  by the host's compiler on emulation/
 #   cuda_test_NAME           by nvcc; skipped where there is no GPU
 # All of them in the presets cuda and validation; elsewhere these few, and without nvcc's.
-set(typed_quick test_autodiff test_ops_reduce test_ops_scan test_ops_shape test_tensor)
+set(typed_quick test_autodiff test_gmm_em test_ops_scan test_optim)
 
 set(typed_tests "")
 set(typed_programs "")
