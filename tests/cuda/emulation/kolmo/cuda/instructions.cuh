@@ -152,8 +152,12 @@ struct Products {
       if (std::memcmp(a, a_then, sizeof(a_then)) != 0) fail("an operand of a product has changed under way");
       const int t = static_cast<int>(threadIdx.x % 4);
       for (int j = 0; j < columns / 8; ++j)
-        for (int i = 0; i < 4; ++i)
-          for (int k = 0; k < depth; ++k) d[4 * j + i] += rows[i / 2][k] * number(8 * j + 2 * t + i % 2, k);
+        for (int i = 0; i < 2; ++i)
+          for (int k = 0; k < depth; ++k) {
+            const float factor = number(8 * j + 2 * t + i, k);
+            d[4 * j + i] += rows[0][k] * factor;
+            d[4 * j + 2 + i] += rows[1][k] * factor;
+          }
     }
   };
   std::vector<Product> open;
