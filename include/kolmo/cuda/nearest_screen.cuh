@@ -6,9 +6,9 @@
 //   m = |x - x~| |c| + |x| |c - c~| + rounding        for the largest norms and errors of 64 codewords at a time.
 //
 // The products start from m - |c|^2 / 2, so that what comes out is an upper bound u of s, and u - 2 m a lower one. A
-// lane keeps the largest two u of its quarter of the codewords, with their numbers in the low bits. The nearest
+// lane keeps the largest three u of its quarter of the codewords, with their numbers in the low bits. The nearest
 // codeword is among those with u not below the largest lower bound: mostly one, else they are compared by the scores of
-// the definition. If a lane's second is among them, a third may be, too, and the row is searched in full precision.
+// the definition. If a lane's third is among them, a fourth may be, too, and the row is searched in full precision.
 //
 // A block has 256 vectors, 32 of a warp, which stay in shared memory as their residuals through all stages; the tables
 // pass through a ring of blobs. Lane 4 g + t of a warp holds rows g and g + 8 of every 16.
@@ -57,20 +57,27 @@ __device__ float defined_score(const ScreenStage& stage, const float* x, int d, 
   return sum;
 }
 
-/// The nearest of all codewords, by a warp.
+/// The nearest of all codewords, by a warp. A lane has many loads under way.
 __device__ inline ScoredCode search_whole_table(const ScreenStage& stage, const float* x, int d, int lane) {
+  constexpr int wide = 8;
   ScoredCode best{-infinity<float>(), 0};
   const int pitch = stage.chunks * screen_codes;
-  for (int k = lane; k < pitch; k += screen_codes) {
-    float a = k < stage.codes ? -stage.half_norms[k] : -infinity<float>();
-    float b = k + 32 < stage.codes ? -stage.half_norms[k + 32] : -infinity<float>();
+  KOLMO_ROLLED
+  for (int k = lane; k < pitch; k += 32 * wide) {
+    float sum[wide];
+    KOLMO_UNROLLED
+    for (int i = 0; i < wide; ++i)
+      sum[i] = k + 32 * i < stage.codes ? -stage.half_norms[k + 32 * i] : -infinity<float>();
     const float* column = stage.columns + k;
     for (int j = 0; j < d; ++j, column += pitch) {
-      a = multiply_add(x[j], column[0], a);
-      b = multiply_add(x[j], column[32], b);
+      float c[wide];
+      KOLMO_UNROLLED
+      for (int i = 0; i < wide; ++i) c[i] = k + 32 * i < pitch ? column[32 * i] : 0.0f;
+      KOLMO_UNROLLED
+      for (int i = 0; i < wide; ++i) sum[i] = multiply_add(x[j], c[i], sum[i]);
     }
-    best.offer(a, k);
-    best.offer(b, k + 32);
+    KOLMO_UNROLLED
+    for (int i = 0; i < wide; ++i) best.offer(sum[i], k + 32 * i);
   }
   for (int offset = 16; offset > 0; offset /= 2) {
     const float score = __shfl_xor_sync(0xffffffffu, best.score, offset);
@@ -126,14 +133,15 @@ __device__ inline void round_row(const float* row, int t, int d, std::uint32_t (
   all = ::sqrtf(squares) * slack + error;
 }
 
-/// The largest two upper bounds of scores, with their numbers among the lane's codewords in the low bits.
-struct LargestTwo {
-  float first, second;
+/// The largest three upper bounds of scores, with their numbers among the lane's codewords in the low bits.
+struct LargestThree {
+  float first, second, third;
   __device__ void offer(float score, unsigned mask, unsigned number) {
     const float packed = __uint_as_float((__float_as_uint(score) & mask) | number);
-    const float less = fminf(first, packed);
+    const float less = fminf(first, packed), least = fminf(second, less);
     first = fmaxf(first, packed);
     second = fmaxf(second, less);
+    third = fmaxf(third, least);
   }
 };
 
@@ -151,7 +159,7 @@ KOLMO_KERNEL __launch_bounds__(256, depth > 64 ? 1 : 2) nearest_screen_kernel(co
   float* const rows = reinterpret_cast<float*>(ring + Shape::ring * Shape::bytes) + warp * warp_rows * pitch;
   unsigned short* const candidates =
       reinterpret_cast<unsigned short*>(ring + Shape::ring * Shape::bytes + Shape::rows * pitch * 4) +
-      warp * warp_rows * 8;
+      warp * warp_rows * row_candidates;
   const index_t first_row = static_cast<index_t>(blockIdx.x) * Shape::rows + warp * warp_rows;
   const int present = static_cast<int>(larger<index_t>(0, smaller<index_t>(warp_rows, call.n - first_row)));
 
@@ -181,7 +189,7 @@ KOLMO_KERNEL __launch_bounds__(256, depth > 64 ? 1 : 2) nearest_screen_kernel(co
     const unsigned number_mask = (1u << stage.index_bits) - 1;
     std::uint32_t a[tiles][steps][4];
     float error[tiles][2], all[tiles][2];
-    LargestTwo best[tiles][2];
+    LargestThree best[tiles][2];
     KOLMO_UNROLLED
     for (int m = 0; m < tiles; ++m) KOLMO_UNROLLED
     for (int half = 0; half < 2; ++half) {
@@ -189,7 +197,7 @@ KOLMO_KERNEL __launch_bounds__(256, depth > 64 ? 1 : 2) nearest_screen_kernel(co
       round_row<depth>(rows + (16 * m + 8 * half + g) * pitch, t, d, pairs, error[m][half], all[m][half]);
       KOLMO_UNROLLED
       for (int s = 0; s < steps; ++s) a[m][s][half] = pairs[2 * s], a[m][s][2 + half] = pairs[2 * s + 1];
-      best[m][half] = {-3e38f, -3e38f};
+      best[m][half] = {-3e38f, -3e38f, -3e38f};
     }
 
     for (int chunk = 0; chunk < stage.chunks; ++chunk) {
@@ -270,20 +278,20 @@ KOLMO_KERNEL __launch_bounds__(256, depth > 64 ? 1 : 2) nearest_screen_kernel(co
         const float4 bound = bound_of(static_cast<int>((__float_as_uint(upper) & number_mask) / 16));
         return upper - 2 * (error[m][half] * bound.x + length * bound.y + bound.z);
       };
-      const LargestTwo& two = best[m][half];
-      if (usable && two.first > least_score) least = lower(two.first);
-      if (usable && two.second > least_score) least = fmaxf(least, lower(two.second));
+      const LargestThree& three = best[m][half];
+      if (usable && three.first > least_score) least = lower(three.first);
+      if (usable && three.second > least_score) least = fmaxf(least, lower(three.second));
       least = fmaxf(least, __shfl_xor_sync(everyone, least, 1));
       least = fmaxf(least, __shfl_xor_sync(everyone, least, 2));
       const auto code_of = [&](float upper) {
         const unsigned number = __float_as_uint(upper) & number_mask;
         return number / 16 * screen_codes + number % 16 / 2 * 8 + 2 * static_cast<unsigned>(t) + number % 2;
       };
-      const bool one = two.first > least_score && two.first >= least,
-                 many = !usable || (two.second > least_score && two.second >= least);
-      unsigned short* const place = candidates + (16 * m + 8 * half + g) * 8 + 2 * t;
-      place[0] = static_cast<unsigned short>(one ? code_of(two.first) : no_candidate);
-      place[1] = static_cast<unsigned short>(many ? many_candidates : no_candidate);
+      const auto counts = [&](float upper) { return upper > least_score && upper >= least; };
+      unsigned short* const place = candidates + (16 * m + 8 * half + g) * row_candidates + 3 * t;
+      place[0] = static_cast<unsigned short>(counts(three.first) ? code_of(three.first) : no_candidate);
+      place[1] = static_cast<unsigned short>(counts(three.second) ? code_of(three.second) : no_candidate);
+      place[2] = static_cast<unsigned short>(!usable || counts(three.third) ? many_candidates : no_candidate);
     }
     __syncwarp();
 
@@ -292,17 +300,17 @@ KOLMO_KERNEL __launch_bounds__(256, depth > 64 ? 1 : 2) nearest_screen_kernel(co
     bool whole = false;
     if (lane < present) {
       unsigned found = 0;
-      for (int i = 0; i < 8; ++i) {
-        const unsigned candidate = candidates[8 * lane + i];
+      for (int i = 0; i < row_candidates; ++i) {
+        const unsigned candidate = candidates[row_candidates * lane + i];
         whole = whole || candidate == many_candidates;
         if (candidate < many_candidates) found |= 1u << i;
       }
       whole = whole || found == 0;
-      if (!whole) chosen.code = candidates[8 * lane + __ffs(static_cast<int>(found)) - 1];
+      if (!whole) chosen.code = candidates[row_candidates * lane + __ffs(static_cast<int>(found)) - 1];
       if (whole || ((found & (found - 1)) == 0 && call.score == nullptr)) found = 0;
       KOLMO_ROLLED
       for (; found != 0; found &= found - 1) {
-        const std::int32_t candidate = candidates[8 * lane + __ffs(static_cast<int>(found)) - 1];
+        const std::int32_t candidate = candidates[row_candidates * lane + __ffs(static_cast<int>(found)) - 1];
         chosen.offer(defined_score<depth>(stage, rows + lane * pitch, d, candidate), candidate);
       }
     }

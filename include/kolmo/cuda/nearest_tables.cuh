@@ -15,6 +15,8 @@ namespace kolmo::detail {
 
 /// Codewords of a blob, and stages of one launch.
 inline constexpr int screen_codes = 64, most_screen_stages = 16;
+/// Places of a row for what its four lanes found: two candidates of each, and whether there may be more.
+inline constexpr int row_candidates = 12;
 /// Codes are packed in 16 bits on the way, and in the low bits of scores.
 inline constexpr index_t most_screen_table = 32768;
 
@@ -33,7 +35,7 @@ struct ScreenShape {
 
   static constexpr int ring = depth > 64 ? 3 : 4;  // blobs in shared memory
   static constexpr int pitch = depth + 4;          // of a vector in shared memory, in floats
-  static constexpr int shared_bytes = ring * bytes + rows * pitch * 4 + rows * 16;
+  static constexpr int shared_bytes = ring * bytes + rows * pitch * 4 + rows * row_candidates * 2;
 
   /// Where a lane's coordinates of codeword `lane / 4` of group `group` begin, 16 bytes (8 for a depth of 16) at a
   /// time.
