@@ -126,6 +126,15 @@ class Tensor {
     return result;
   }
 
+  /// Takes over memory that B::allocate gave for a tensor of this shape, and that no other tensor returns.
+  static Tensor adopt(T* data, const Shape& shape) {
+    Tensor result;
+    result.shape_ = shape;
+    result.strides_ = row_major_strides(shape);
+    result.buffer_ = std::shared_ptr<T>(data, Release{detail::byte_count(shape, sizeof(T))});
+    return result;
+  }
+
   const Shape& shape() const { return shape_; }
   const Strides& strides() const { return strides_; }
   int rank() const { return shape_.rank(); }

@@ -30,6 +30,13 @@ inline const char* cuda_advice(cudaError_t code) {
     case cudaErrorECCUncorrectable:
       return "; the device's memory is lost to this process: save what the host holds and start again. The failure may "
              "come from any kernel before this call; Cuda::set_debug(true) finds which";
+    case cudaErrorStreamCaptureUnsupported:
+    case cudaErrorStreamCaptureInvalidated:
+    case cudaErrorStreamCaptureUnjoined:
+    case cudaErrorStreamCaptureIsolation:
+      return "; a function that replay records called CUDA by itself in a way that a graph cannot hold: it may wait "
+             "for the "
+             "device through the library alone, and use other streams inside a Cuda::Scope alone";
     default:
       return "";
   }

@@ -1,7 +1,10 @@
 #pragma once
 // CUDA graphs: a thread's work is recorded instead of executed, and then executed as a whole, at the cost of one
-// launch. ad/replay.hpp is the way to use them.
+// launch. ad/replay.hpp is the way to use them; cuda/runtime.hpp includes
+// this header.
 
+#include <algorithm>
+#include <memory>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -226,6 +229,55 @@ class CudaRecorder final : public CudaCapture {
   CudaExecutable* staging_for_ = nullptr;
   std::vector<CudaExecutable> executables_;
   index_t next_ = 0;
+};
+
+/// A graph with memory of its own, launched as often as one likes.
+class CudaFixedGraph {
+ public:
+  CudaFixedGraph()
+      : arena_(CudaPool::instance().make_arena(current_cuda_device(), Cuda::stream())), recorder_(arena_.get()) {}
+  ~CudaFixedGraph() {
+    // After the last launch, for whose end the executable waits.
+    { const CudaExecutable ended = std::move(executable_); }
+    CudaPool::instance().merge(*arena_, cuda_context().heap);
+  }
+  CudaFixedGraph(const CudaFixedGraph&) = delete;
+  CudaFixedGraph& operator=(const CudaFixedGraph&) = delete;
+
+  /// A block that the graph writes although its tensor may end during the recording.
+  void keep(const void* address) {
+    if (address != nullptr) kept_.push_back(address);
+    CudaPool::instance().keep(address);
+  }
+  bool is_kept(const void* address) const { return std::find(kept_.begin(), kept_.end(), address) != kept_.end(); }
+  /// Whether the block's tensor has ended; it is then the caller's.
+  bool reclaim(const void* address) noexcept { return CudaPool::instance().let_go(address, cuda_context().heap, true); }
+
+  template <class F>
+  void record(const F& f) {
+    recorder_.record(f, executable_);
+  }
+  void launch() { executable_.launch(Cuda::stream()); }
+
+  /// Whether this is the beginning of a block of the graph's memory.
+  bool is_block_of_its_own(const void* address, std::size_t) const {
+    return CudaPool::instance().is_used_block(*arena_, address);
+  }
+  /// Whether blocks other than these are in use.
+  bool holds_more_than(std::vector<const void*> addresses) const {
+    std::sort(addresses.begin(), addresses.end());
+    addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
+    index_t own = 0;
+    for (const void* const address : addresses)
+      if (CudaPool::instance().is_used_block(*arena_, address)) ++own;
+    return CudaPool::instance().used_blocks(*arena_) > own;
+  }
+
+ private:
+  std::unique_ptr<CudaHeap> arena_;
+  CudaRecorder recorder_;
+  CudaExecutable executable_;
+  std::vector<const void*> kept_;
 };
 
 }  // namespace kolmo::detail

@@ -131,6 +131,13 @@ class CudaPool {
     const std::lock_guard lock(mutex_);
     absorb(heap, into != nullptr ? *into : root(heap.device));
   }
+  /// Whether a block in use of this heap begins here.
+  bool is_used_block(const CudaHeap& heap, const void* address) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = blocks_.find(address);
+    return found != blocks_.end() && found->second.used && found->second.segment != nullptr &&
+           found->second.segment->heap == &heap;
+  }
   /// Number of blocks of a heap in use.
   index_t used_blocks(const CudaHeap& heap) const {
     const std::lock_guard lock(mutex_);

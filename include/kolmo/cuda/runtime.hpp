@@ -18,6 +18,8 @@ namespace kolmo {
 
 namespace detail {
 
+class CudaRecorder;
+class CudaFixedGraph;
 template <class T>
 struct FftLine;
 
@@ -39,6 +41,12 @@ struct Cuda {
   /// that tensors may cross the border in both directions. The stream must outlive the scope. Throws DeviceError.
   using Scope = detail::CudaScope;
   using Handles = CudaHandles;
+
+  /// What replay (ad/replay.hpp) records with: cuda/graph.hpp.
+  using Recorder = detail::CudaRecorder;
+  using FixedGraph = detail::CudaFixedGraph;
+  /// Whether this thread's work is recorded now.
+  static bool is_recording() noexcept { return detail::cuda_context().capture != nullptr; }
 
   /// `Cuda::Math scope{MatrixMath::tf32}`: how this thread's matrix products and convolutions of float are computed
   /// until the end of the scope. MatrixMath::exact outside of any.
@@ -208,3 +216,5 @@ struct Cuda {
 static_assert(Backend<Cuda>);
 
 }  // namespace kolmo
+
+#include <kolmo/cuda/graph.hpp>
