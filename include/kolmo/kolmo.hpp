@@ -2,6 +2,7 @@
 // Everything for the CPU, for programs that would rather wait for the compiler than choose headers.
 
 #include <kolmo/ad/items.hpp>
+#include <kolmo/ad/replay.hpp>
 #include <kolmo/ad/transforms.hpp>
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/backend/eigen.hpp>

@@ -64,6 +64,10 @@ void each_tensor(const F& f, X& x) {
       x);
 }
 
+template <class X>
+inline constexpr bool may_hold_tensors =
+    PlainTensor<X> || IsTuple<X>::value || Module<X> || IsSequence<X>::value || IsOptional<X>::value;
+
 /// Types and shapes of arguments.
 using Signature = std::vector<index_t>;
 template <class... X>
@@ -282,7 +286,13 @@ class Replay {
   auto operator()(const X&... x) {
     if constexpr (requires { typename B::Recorder; }) {
       if (B::is_recording()) return f_(x...);
-      return mode_ == ReplayMode::fixed ? run_fixed(x...) : run_updated(x...);
+      if (mode_ == ReplayMode::fixed) {
+        if constexpr ((detail::may_hold_tensors<X> && ...))
+          return run_fixed(x...);
+        else
+          refuse_numbers();
+      }
+      return run_updated(x...);
     } else {
       return f_(x...);
     }
@@ -291,6 +301,12 @@ class Replay {
  private:
   static constexpr std::size_t most_graphs = 8;
   static constexpr std::size_t most_signatures = 64;
+
+  [[noreturn]] static void refuse_numbers() {
+    throw ArgumentError(
+        "replay: a fixed graph has tensors as arguments; hold numbers that never change inside the function, or use "
+        "ReplayMode::updated for those that do");
+  }
 
   /// Whether arguments of these shapes were given before.
   bool knows(const detail::Signature& signature) {
@@ -325,11 +341,7 @@ class Replay {
     using R = decltype(detail::call_with_value(f_, x...));
     using Call = detail::FixedCall<B, R, X...>;
     const auto refuse = [](const auto& leaf) {
-      if constexpr (!PlainTensor<decltype(leaf)>)
-        throw ArgumentError(
-            "replay: a fixed graph has tensors as arguments; hold numbers that never change inside the function, or "
-            "use "
-            "ReplayMode::updated for those that do");
+      if constexpr (!PlainTensor<decltype(leaf)>) refuse_numbers();
     };
     (detail::each_leaf(refuse, x), ...);
     auto signature = detail::signature_of(x...);
