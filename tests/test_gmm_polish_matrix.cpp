@@ -47,7 +47,7 @@ TEST_CASE("the Gauss-Newton matrix and the gradient are those of dual numbers", 
     problem.floor_in_spacings = 0.4;
     problem.negative_tolerance = 1e-6;
     const Item item{problem};
-    const Item::Target target = item.examine(0);
+    const Item::Target target = item.examine(TeamOfOne(nullptr), 0);
     REQUIRE(target.status == Status::ok);
     const Item::Parameters p{{0.1, -0.4, 0.3, -1.1, 0.2, 1.3, -1.0, -0.6, -0.3}};
     std::vector<double> z, values;
@@ -62,8 +62,8 @@ TEST_CASE("the Gauss-Newton matrix and the gradient are those of dual numbers", 
       CAPTURE(n, power);
       const Item::Norm norm{power, 1 / largest};
       Item::Workspace w;
-      const auto evaluation = item.evaluate(target, p, norm, w);
-      item.assemble(target, norm, w);
+      const auto evaluation = item.evaluate(TeamOfOne(nullptr), target, p, norm, w);
+      item.assemble(TeamOfOne(nullptr), target, norm, w);
       double cost = 0;
       for (const auto& x : r) cost += x.v * x.v * std::pow(std::abs(x.v) / largest, power - 2);
       CHECK(evaluation.largest == Approx(largest).epsilon(1e-13));
@@ -91,17 +91,17 @@ TEST_CASE("a solution of the damped equations solves them, with frozen parameter
   for (int a = 0; a < count; ++a)
     for (int b = 0; b <= a; ++b) w.matrix[a][b] = (a == b ? 3.0 : 0.0) + 1.0 / (1 + a + b);
   for (int b = 0; b < count; ++b) w.matrix[count][b] = std::cos(b);
-  bool frozen[Item::max_parameters] = {};
-  frozen[4] = true;
-  double step[Item::max_parameters];
-  REQUIRE(Item{problem}.solve(w, 0.5, frozen, step));
+  for (bool& frozen : w.frozen) frozen = false;
+  w.frozen[4] = true;
+  REQUIRE(Item{problem}.solve(TeamOfOne(nullptr), w, 0.5));
+  const double* const step = w.step;
   CHECK(step[4] == 0.0);
   for (int a = 0; a < count; ++a) {
-    if (frozen[a]) continue;
+    if (w.frozen[a]) continue;
     double sum = 0.5 * step[a];
     for (int b = 0; b < count; ++b) sum += w.matrix[std::max(a, b)][std::min(a, b)] * step[b];
     CHECK(sum == Approx(-w.matrix[count][a]).margin(1e-13));
   }
   w.matrix[0][0] = -5.0;
-  CHECK_FALSE(Item{problem}.solve(w, 0.5, frozen, step));
+  CHECK_FALSE(Item{problem}.solve(TeamOfOne(nullptr), w, 0.5));
 }

@@ -104,9 +104,9 @@ void run_polish(const V& densities, PolishProblem<typename V::Scalar> problem, c
   problem.relative_error = report.relative_error.mutable_data();
   problem.evaluated = report.evaluations.mutable_data();
   if (components <= 5)
-    kolmo::detail::for_each_item<B>(batch, PolishItem<T, 5>{{{problem}}});
+    for_each_team<B>(batch, PolishItem<T, 5>{{{problem}}});
   else
-    kolmo::detail::for_each_item<B>(batch, PolishItem<T, max_components>{{{problem}}});
+    for_each_team<B>(batch, PolishItem<T, max_components>{{{problem}}});
 }
 
 template <PlainTensor V>

@@ -76,8 +76,13 @@ struct PolishDensity {
     }
   };
 
-  /// Moments of the density, and the points that matter.
-  KOLMO_HD Target examine(index_t item) const {
+  struct Least {
+    KOLMO_HD index_t operator()(index_t a, index_t b) const { return smaller(a, b); }
+  };
+
+  /// Moments of the density, and the points that matter; the same in every member of a team.
+  template <class Team>
+  KOLMO_HD Target examine(const Team& team, index_t item) const {
     Target t{};
     t.row = problem.densities + item * problem.count;
     t.offset = problem.offsets != nullptr ? static_cast<double>(problem.offsets[item]) : 0.0;
@@ -88,24 +93,27 @@ struct PolishDensity {
     }
     const double origin = point(t, n / 2);
     Sums sums;
-    index_t i = 0;
-    if (problem.points == nullptr) {
+    index_t i = team.rank();
+    // A thread alone sums side by side.
+    if (Team::size() == 1 && problem.points == nullptr) {
       sums.add(0, static_cast<double>(t.row[0]), 0.5 * problem.spacing, point(t, 0) - origin);
       for (i = 1; i + Sums::width < n; i += Sums::width)
         for (int j = 0; j < Sums::width; ++j)
           sums.add(j, static_cast<double>(t.row[i + j]), problem.spacing,
                    problem.spacing * static_cast<double>(i + j - n / 2));
     }
-    for (; i < n; ++i) sums.add(0, static_cast<double>(t.row[i]), width(i), point(t, i) - origin);
-    const double mass = Sums::total(sums.mass), shift = Sums::total(sums.first) / mass;
-    const double spread = Sums::total(sums.second) / mass - shift * shift;
-    t.status = !is_finite(mass) || !is_finite(Sums::total(sums.negative))           ? Status::non_finite
-               : !(Sums::total(sums.negative) <= problem.negative_tolerance * mass) ? Status::negative_mass
-               : !(mass > 1e-12)                                                    ? Status::zero_mass
-                                                                                    : Status::ok;
+    for (; i < n; i += team.size()) sums.add(0, static_cast<double>(t.row[i]), width(i), point(t, i) - origin);
+    const double mass = team.sum(Sums::total(sums.mass)), negative = team.sum(Sums::total(sums.negative));
+    const double shift = team.sum(Sums::total(sums.first)) / mass;
+    const double spread = team.sum(Sums::total(sums.second)) / mass - shift * shift;
+    t.status = !is_finite(mass) || !is_finite(negative)           ? Status::non_finite
+               : !(negative <= problem.negative_tolerance * mass) ? Status::negative_mass
+               : !(mass > 1e-12)                                  ? Status::zero_mass
+                                                                  : Status::ok;
     if (t.status != Status::ok) return t;
     T top = T(0);
-    for (index_t at = 0; at < n; ++at) top = larger(top, t.row[at]);
+    for (index_t at = team.rank(); at < n; at += team.size()) top = larger(top, t.row[at]);
+    top = team.largest(top);
     // All mass in one cell still has the width of the cell.
     double cell = problem.spacing;
     if (problem.points != nullptr) {
@@ -117,10 +125,12 @@ struct PolishDensity {
     t.inverse_deviation = 1.0 / sqrt(larger(spread, cell * cell / 12.0));
     t.density_scale = 1.0 / (mass * t.inverse_deviation);
     const T least = top * T(1e-7);
-    t.begin = 0;
-    t.end = n;
-    while (t.begin < n - 1 && !(t.row[t.begin] > least)) ++t.begin;
-    while (t.end > t.begin + 1 && !(t.row[t.end - 1] > least)) --t.end;
+    t.begin = team.rank();
+    while (t.begin < n - 1 && !(t.row[t.begin] > least)) t.begin += team.size();
+    t.begin = smaller(n - 1, team.fold(t.begin, Least{}));
+    t.end = n - team.rank();
+    while (t.end > t.begin + 1 && !(t.row[t.end - 1] > least)) t.end -= team.size();
+    t.end = larger(t.begin + 1, team.largest(t.end));
     // Some empty points on either side hold the tails down.
     t.begin = larger<index_t>(t.begin - 3, 0);
     t.end = smaller<index_t>(t.end + 3, n);

@@ -1,5 +1,6 @@
 #pragma once
-// The second-order polish of one mixture, run one item at a time by a backend (see gmm/polish.hpp).
+// The second-order polish of one mixture by a team (see gmm/polish.hpp). Members take the same way through it: what
+// they branch on has the same bits in all of them.
 
 #include <kolmo/gmm/mixture_functions.hpp>
 #include <kolmo/gmm/polish_matrix.hpp>
@@ -23,64 +24,94 @@ struct PolishItem : PolishMatrix<T, max_count> {
   using typename Base::Target;
   using typename Base::Workspace;
 
+  static constexpr int team_threads = 32;
+  using Scratch = Workspace;
+
   /// Solves (matrix + damping) step = -gradient with frozen parameters held; false when the matrix is not positive.
-  KOLMO_HD bool solve(const Workspace& w, T damping, const bool* frozen, T* step) const {
+  template <class Team>
+  KOLMO_HD bool solve(const Team& team, Workspace& w, T damping) const {
     const int count = 3 * problem.components;
     const int padded = (count + 16) / 16 * 16;
-    // Rows of the augmented system: entry `count` is the right-hand side.
-    alignas(64) T row[max_parameters][row_length];
-    T pivot[max_parameters];
+    // Rows of the augmented system: entry `count` is the right-hand side. They take the place of the derivatives, which
+    // the next evaluation makes anew.
+    static_assert(sizeof(T[max_parameters][row_length]) <= sizeof(w.x));
+    T(*const row)[row_length] = reinterpret_cast<T(*)[row_length]>(&w.x[0][0]);
+    for (int a = 0; a < count; ++a)
+      for (int b = team.rank(); b < padded; b += team.size()) row[a][b] = T(0);
+    team.synchronize();
     for (int a = 0; a < count; ++a) {
-      for (int b = 0; b < padded; ++b) row[a][b] = T(0);
-      if (frozen[a]) {
-        row[a][a] = T(1);
+      if (w.frozen[a]) {
+        if (team.rank() == 0) row[a][a] = T(1);
         continue;
       }
-      for (int b = a; b < count; ++b) row[a][b] = frozen[b] ? T(0) : w.matrix[b][a];
-      row[a][a] += damping;
-      row[a][count] = -w.matrix[count][a];
-    }
-    for (int a = 0; a < count; ++a) {
-      if (!(row[a][a] > T(0))) return false;
-      pivot[a] = T(1) / row[a][a];
-      for (int b = a + 1; b < count; ++b) {
-        const T factor = row[a][b] * pivot[a];
-        for (int c = 0; c < padded; ++c) row[b][c] -= factor * row[a][c];
+      for (int b = a + team.rank(); b < count; b += team.size()) row[a][b] = w.frozen[b] ? T(0) : w.matrix[b][a];
+      if (team.rank() == 0) {
+        row[a][a] += damping;
+        row[a][count] = -w.matrix[count][a];
       }
     }
-    for (int a = count - 1; a >= 0; --a) {
-      T s = row[a][count];
-      for (int b = a + 1; b < count; ++b) s -= row[a][b] * step[b];
-      step[a] = s * pivot[a];
+    team.synchronize();
+    // Members share rows and columns.
+    constexpr int across = smaller(16, Team::size()), down = Team::size() / across;
+    const int first_row = team.rank() / across, first_column = team.rank() % across;
+    for (int a = 0; a < count; ++a) {
+      if (!(row[a][a] > T(0))) return false;
+      const T pivot = T(1) / row[a][a];
+      if (team.rank() == 0) w.pivot[a] = pivot;
+      for (int b = a + 1 + first_row; b < count; b += down) {
+        const T factor = row[a][b] * pivot;
+        for (int c = first_column; c < padded; c += across) row[b][c] -= factor * row[a][c];
+      }
+      team.synchronize();
     }
+    if (team.rank() == 0)
+      for (int a = count - 1; a >= 0; --a) {
+        T s = row[a][count];
+        for (int b = a + 1; b < count; ++b) s -= row[a][b] * w.step[b];
+        w.step[a] = s * w.pivot[a];
+      }
+    team.synchronize();
     return true;
   }
 
   /// Keeps parameters in their bounds: means among the points, deviations between floor and three of the density's.
-  KOLMO_HD void bound(const Target& t, Parameters& p) const {
+  template <class Team>
+  KOLMO_HD void bound(const Team& team, const Target& t, Parameters& p) const {
     const int components = problem.components;
+    team.synchronize();
     T top = p.value[0];
     for (int k = 1; k < components; ++k) top = larger(top, p.value[k]);
-    for (int k = 0; k < components; ++k) {
+    team.synchronize();
+    for (int k = team.rank(); k < components; k += team.size()) {
       p.value[k] = larger(p.value[k] - top, T(least_log_weight));
       T& mean = p.value[components + k];
       mean = larger(t.first, smaller(t.last, mean));
       T& deviation = p.value[2 * components + k];
       deviation = larger(this->lowest(t, mean), smaller(T(most_log_deviation), deviation));
     }
+    team.synchronize();
+  }
+
+  template <class Team>
+  KOLMO_HD void copy(const Team& team, const Parameters& from, Parameters& to) const {
+    for (int a = team.rank(); a < 3 * problem.components; a += team.size()) to.value[a] = from.value[a];
+    team.synchronize();
   }
 
   static constexpr double least_log_weight = -16.0;
   static constexpr double most_log_deviation = 1.0986122886681098;
 
-  /// Levenberg-Marquardt until the gain is small; returns whether it ended before its evaluations did.
-  KOLMO_HD bool descend(const Target& t, Parameters& p, Evaluation& now, int power, int most, int& evaluated,
+  /// Levenberg-Marquardt from the current parameters until the gain is small; returns whether it ended before its
+  /// evaluations did.
+  template <class Team>
+  KOLMO_HD bool descend(const Team& team, const Target& t, Evaluation& now, int power, int most, int& evaluated,
                         Workspace& w) const {
     const int components = problem.components, count = 3 * components;
+    Parameters& p = w.current;
     Norm norm;
     if (power > 2) {
       norm = {power, now.largest > T(0) ? T(1) / now.largest : T(1)};
-      now = this->evaluate(t, p, norm, w);
+      now = this->evaluate(team, t, p, norm, w);
       ++evaluated;
     }
     T damping = problem.damping, growth = T(2), top = T(0);
@@ -88,38 +119,38 @@ struct PolishItem : PolishMatrix<T, max_count> {
     for (int evaluation = 0; evaluation < most; ++evaluation) {
       if (!(now.largest > problem.tolerance)) return true;
       if (moved) {
-        this->assemble(t, norm, w);
+        this->assemble(team, t, norm, w);
         top = T(0);
         for (int a = 0; a < count; ++a) top = larger(top, w.matrix[a][a]);
       }
-      bool frozen[max_parameters];
-      for (int a = 0; a < count; ++a) {
+      for (int a = team.rank(); a < count; a += team.size()) {
         const T slope = w.matrix[count][a];
-        frozen[a] = false;
+        bool frozen = false;
         if (a < components) {
-          frozen[a] = p.value[a] <= T(least_log_weight) && slope > T(0);
+          frozen = p.value[a] <= T(least_log_weight) && slope > T(0);
         } else if (a >= 2 * components) {
           const T deviation = p.value[a];
-          frozen[a] = (slope > T(0) && deviation <= this->lowest(t, p.value[a - components])) ||
-                      (slope < T(0) && deviation >= T(most_log_deviation));
+          frozen = (slope > T(0) && deviation <= this->lowest(t, p.value[a - components])) ||
+                   (slope < T(0) && deviation >= T(most_log_deviation));
         }
+        w.frozen[a] = frozen;
       }
-      T step[max_parameters];
-      while (!solve(w, damping * top, frozen, step)) {
+      team.synchronize();
+      while (!solve(team, w, damping * top)) {
         damping *= T(10);
         if (!(damping < T(1e6))) return true;
       }
-      Parameters trial;
       T predicted = T(0);
-      for (int a = 0; a < count; ++a) {
+      for (int a = team.rank(); a < count; a += team.size()) {
         // The curvature of |r|^p is p - 1 times that of its Gauss-Newton model.
-        const T s = step[a] / static_cast<T>(power - 1);
-        predicted += s * (damping * top * step[a] - w.matrix[count][a]);
+        const T s = w.step[a] / static_cast<T>(power - 1);
+        predicted += s * (damping * top * w.step[a] - w.matrix[count][a]);
         const T most_step = a < components ? T(3) : T(1);
-        trial.value[a] = p.value[a] + larger(-most_step, smaller(most_step, s));
+        w.trial.value[a] = p.value[a] + larger(-most_step, smaller(most_step, s));
       }
-      bound(t, trial);
-      const Evaluation next = this->evaluate(t, trial, norm, w);
+      predicted = team.sum(predicted);
+      bound(team, t, w.trial);
+      const Evaluation next = this->evaluate(team, t, w.trial, norm, w);
       ++evaluated;
       moved = next.cost < now.cost;
       if (moved) {
@@ -128,7 +159,7 @@ struct PolishItem : PolishMatrix<T, max_count> {
         const T surprise = 2 * gain / larger(predicted, T(1e-30)) - 1;
         damping = larger(damping * larger(T(0.1), 1 - surprise * surprise * surprise), T(1e-9));
         growth = T(2);
-        p = trial;
+        copy(team, w.trial, p);
         now = next;
         if (settled) return true;
       } else {
@@ -155,6 +186,7 @@ struct PolishItem : PolishMatrix<T, max_count> {
   KOLMO_HD void reject(index_t item, Status status) const {
     problem.status[item] = static_cast<std::int32_t>(status);
     problem.largest_error[item] = problem.relative_error[item] = problem.nan;
+    problem.evaluated[item] = 0;
   }
 
   KOLMO_HD void report(index_t item, const Target& t, const Evaluation& e, int evaluated, Status status) const {
@@ -164,17 +196,30 @@ struct PolishItem : PolishMatrix<T, max_count> {
     problem.status[item] = static_cast<std::int32_t>(status);
   }
 
-  KOLMO_HD void operator()(index_t item) const {
-    problem.evaluated[item] = 0;
+  template <class Team>
+  KOLMO_HD void operator()(const Team& team, index_t item) const {
     const Status given = static_cast<Status>(problem.status[item]);
-    if (!is_valid(given)) return reject(item, given);
+    const Target t = this->examine(team, item);
+    const Status status = !is_valid(given)                        ? given
+                          : t.status != Status::ok                ? t.status
+                          : is_mixture(item * problem.components) ? Status::ok
+                                                                  : Status::broken_fit;
+    // The first member writes what the others have read.
+    team.synchronize();
+    if (status != Status::ok) {
+      if (team.rank() == 0) reject(item, status);
+      return;
+    }
+    improve(team, item, given, t, *team.template scratch<Workspace>());
+  }
+
+ private:
+  template <class Team>
+  KOLMO_HD void improve(const Team& team, index_t item, Status given, const Target& t, Workspace& w) const {
     const int components = problem.components;
     const index_t offset = item * components;
-    const Target t = this->examine(item);
-    if (t.status != Status::ok) return reject(item, t.status);
-    if (!is_mixture(offset)) return reject(item, Status::broken_fit);
-    Parameters p;
-    for (int k = 0; k < components; ++k) {
+    Parameters& p = w.current;
+    for (int k = team.rank(); k < components; k += team.size()) {
       // Within the range of T; `bound` brings them nearer.
       const double far = 1e15, mean = (static_cast<double>(problem.means[offset + k]) - t.mean) * t.inverse_deviation;
       const double deviation = static_cast<double>(problem.deviations[offset + k]) * t.inverse_deviation;
@@ -182,20 +227,27 @@ struct PolishItem : PolishMatrix<T, max_count> {
       p.value[components + k] = static_cast<T>(larger(-far, smaller(far, mean)));
       p.value[2 * components + k] = static_cast<T>(log(larger(1.0 / far, smaller(far, deviation))));
     }
-    if (problem.evaluations > 0) bound(t, p);
-    Workspace w;
-    Evaluation now = this->evaluate(t, p, Norm{}, w);
+    team.synchronize();
+    if (problem.evaluations > 0) bound(team, t, p);
+    Evaluation now = this->evaluate(team, t, p, Norm{}, w);
     int evaluated = 1;
-    if (!is_finite(now.cost)) return reject(item, Status::broken_fit);
-    if (problem.evaluations < 1) return report(item, t, now, evaluated, given);
-    const bool settled = descend(t, p, now, 2, problem.evaluations - 1, evaluated, w);
+    if (!is_finite(now.cost) || problem.evaluations < 1) {
+      if (team.rank() == 0) {
+        if (is_finite(now.cost))
+          report(item, t, now, evaluated, given);
+        else
+          reject(item, Status::broken_fit);
+      }
+      return;
+    }
+    const bool settled = descend(team, t, now, 2, problem.evaluations - 1, evaluated, w);
     if (problem.minimax > 0)
       for (int power = 4; power <= 16; power *= 2) {
-        const Parameters best = p;
+        copy(team, p, w.best);
         const T before = now.largest;
-        descend(t, p, now, power, problem.minimax, evaluated, w);
+        descend(team, t, now, power, problem.minimax, evaluated, w);
         if (!(now.largest < before)) {
-          p = best;
+          copy(team, w.best, p);
           now.largest = before;
           break;
         }
@@ -203,12 +255,14 @@ struct PolishItem : PolishMatrix<T, max_count> {
     T total = T(0);
     for (int k = 0; k < components; ++k) total += exp(p.value[k]);
     const double deviation = 1.0 / t.inverse_deviation;
-    for (int k = 0; k < components; ++k) {
+    for (int k = team.rank(); k < components; k += team.size()) {
       problem.weights[offset + k] = exp(p.value[k]) / total;
       problem.means[offset + k] = static_cast<T>(t.mean + static_cast<double>(p.value[components + k]) * deviation);
       problem.deviations[offset + k] =
           static_cast<T>(static_cast<double>(exp(p.value[2 * components + k])) * deviation);
     }
+    team.synchronize();
+    if (team.rank() != 0) return;
     sort_by_mean(problem.weights + offset, problem.means + offset, problem.deviations + offset, components);
     report(item, t, now, evaluated, settled ? Status::ok : Status::iteration_limit);
   }
