@@ -1,5 +1,6 @@
 // What an operation costs beside its work: the host's time to launch one, to take memory and give it back, to wait.
 
+#include <kolmo/ad/replay.hpp>
 #include <kolmo/cuda/cuda.cuh>
 #include <kolmo/ops/elementwise.hpp>
 
@@ -41,6 +42,23 @@ int main(int argc, char** argv) {
                  [&](index_t) { static_cast<void>(x + y); });
       report.add("overhead/memory taken and given back", {}, none,
                  host_time(report, [] { Cuda::deallocate(Cuda::allocate(1 << 20), 1 << 20); }), "1 MB from the pool");
+      const int chain = report.tiny() ? 4 : 200;
+      const auto many = [&](const V& begin) {
+        V z = begin;
+        for (int i = 0; i < chain; ++i) z = z + y;
+        return z;
+      };
+      for (const ReplayMode mode : {ReplayMode::updated, ReplayMode::fixed}) {
+        auto replayed = replay<Cuda>(many, mode);
+        for (int i = 0; i < 2; ++i) replayed(x);
+        const gpu::Check same{gpu::relative_error(gpu::doubles(V(replayed(x))), gpu::doubles(many(x))), 0,
+                              "the same without a graph"};
+        const auto time = report.time([&](index_t) { replayed(x); });
+        const double each = 1.0 / chain;
+        report.add(std::string("overhead/an operation of a graph of ") + std::to_string(chain) +
+                       (mode == ReplayMode::fixed ? ", fixed" : ", recorded anew"),
+                   {}, same, {time.median * each, time.low * each, time.high * each, time.samples});
+      }
       report.add("overhead/a number read", {}, none, host_time(report, [&] { static_cast<void>(sum.to_vector()); }),
                  "32 values to the host: waits for the device");
     });

@@ -2,6 +2,7 @@
 // by every fourth point (the Gaussian score of Rozet and Louppe 2023, whose gradient goes through the network). In the
 // arithmetic that the program is compiled for.
 
+#include <kolmo/ad/replay.hpp>
 #include <kolmo/ad/transforms.hpp>
 #include <kolmo/cuda/cuda.cuh>
 #include <kolmo/score/guidance/sda.hpp>
@@ -58,6 +59,16 @@ int main(int argc, char** argv) {
                    {.flops = flops, .unit = gpu::unit}, {error, tolerance, "a step in exact float"},
                    {time.median * each, time.low * each, time.high * each, time.samples},
                    chunk > 0 ? "recomputes what the way back needs" : "all 400 windows at once");
+        if (chunk > 0) continue;
+        auto replayed = replay<Cuda>([&](const V& begin) { return sampled(evaluated, begin, measured, steps, chunk); });
+        for (int i = 0; i < 2; ++i) replayed(start);
+        const double apart = gpu::relative_error(gpu::sampled(replayed(start)),
+                                                 gpu::sampled(sampled(evaluated, start, measured, steps, chunk)));
+        const auto graph_time = report.time([&](index_t) { replayed(start); });
+        report.add(name + "guided step, 16 x 29 frames, replayed", {.flops = flops, .unit = gpu::unit},
+                   {apart, 0, "the same steps without a graph"},
+                   {graph_time.median * each, graph_time.low * each, graph_time.high * each, graph_time.samples},
+                   "recorded at every call and launched as a graph");
       }
     });
   });

@@ -1,6 +1,7 @@
 // The Kolmogorov score network, U-Net (96, 192, 384) x (3, 3, 3) of 22,874,922 parameters on 64 x 64 points, in the
 // arithmetic that the program is compiled for: forward pass, loss and gradient, training step with AdamW at batch 32.
 
+#include <kolmo/ad/replay.hpp>
 #include <kolmo/ad/transforms.hpp>
 #include <kolmo/cuda/cuda.cuh>
 #include <kolmo/ops/reduce.hpp>
@@ -38,14 +39,30 @@ struct Training {
   Training(bool tiny, index_t batch)
       : net(gpu::score_network(tiny)), x(gpu::windows(net, batch)), state(optimiser.init(net)) {}
 
-  auto gradient(std::uint64_t number) const {
+  auto gradient(const V& batch, std::uint64_t number) const {
     const nn::Pass pass{Key{number}, true};
-    return value_and_grad(net, [&](const auto& model) { return Loss{}(model, x, pass); });
+    return value_and_grad(net, [&](const auto& model) { return Loss{}(model, batch, pass); });
   }
-  V step(std::uint64_t number) {
-    const auto result = gradient(number);
+  V step(const V& batch, std::uint64_t number) {
+    const auto result = gradient(batch, number);
     optimiser.step(net, result.gradient, state);
     return result.value;
+  }
+};
+
+/// Loss and gradient as a function of tensors alone, which can be a fixed graph.
+struct GradientOf {
+  auto operator()(const gpu::Net& net, const V& x, const V& times, const V& noise) const {
+    const auto loss = [&](const auto& model) {
+      return score::denoising_loss(model, score::Schedule{}, x, times, noise);
+    };
+    auto result = value_and_grad(net, [&](const auto& model) {
+      if constexpr (gpu::precision_number == 1)
+        return optim::mixed_precision(loss)(model);
+      else
+        return loss(model);
+    });
+    return std::make_pair(result.value, result.gradient);
   }
 };
 
@@ -72,7 +89,8 @@ gpu::Check against_float(const Training& training) {
       value_and_grad(training.net, [&](const auto& model) { return score::DenoisingLoss{}(model, training.x, pass); });
   const gpu::Precision mode;
   const double tolerance = gpu::precision_number == 1 ? 0.05 : gpu::precision_number == 2 ? 0.01 : 1e-5;
-  return {model_error(training.gradient(7).gradient, exact.gradient), tolerance, "the gradient in exact float"};
+  return {model_error(training.gradient(training.x, 7).gradient, exact.gradient), tolerance,
+          "the gradient in exact float"};
 }
 
 }  // namespace
@@ -92,10 +110,34 @@ int main(int argc, char** argv) {
       report.row(name + "forward, batch " + std::to_string(batch), {.flops = forward, .unit = gpu::unit}, check,
                  [&](index_t) { evaluated(training.x, times); });
       report.row(name + "loss and gradient, batch " + std::to_string(batch), {.flops = whole, .unit = gpu::unit}, check,
-                 [&](index_t i) { training.gradient(static_cast<std::uint64_t>(i)); });
+                 [&](index_t i) { training.gradient(training.x, static_cast<std::uint64_t>(i)); });
+      const std::string step = name + "training step, batch " + std::to_string(batch);
       report.row(
-          name + "training step, batch " + std::to_string(batch), {.flops = whole, .unit = gpu::unit}, check,
-          [&](index_t i) { training.step(static_cast<std::uint64_t>(i)); }, "every kernel launched by the host");
+          step, {.flops = whole, .unit = gpu::unit}, check,
+          [&](index_t i) { training.step(training.x, static_cast<std::uint64_t>(i)); },
+          "every kernel launched by the host");
+
+      std::uint64_t number = 0;
+      auto replayed = replay<Cuda>([&](const V& x) { return training.step(x, ++number); });
+      for (int i = 0; i < 2; ++i) replayed(training.x);
+      const gpu::Check finite{static_cast<double>(replayed(training.x).item()), 10, "a loss that training can have"};
+      report.row(
+          step + ", replayed", {.flops = whole, .unit = gpu::unit}, finite, [&](index_t) { replayed(training.x); },
+          "recorded at every step and launched as a graph");
+
+      auto fixed = replay<Cuda>(GradientOf{}, ReplayMode::fixed);
+      const V noise = nn::normal_values<V>(Key{4}, training.x.shape());
+      const auto graph_step = [&](index_t i) {
+        const Key key{static_cast<std::uint64_t>(i)};
+        const auto result = fixed(training.net, training.x, nn::uniform_values<V>(key, Shape{batch}, 0, 1),
+                                  nn::normal_values<V>(fold_in(key, 1), training.x.shape()));
+        training.optimiser.step(training.net, result.second, training.state);
+      };
+      for (int i = 0; i < 2; ++i) fixed(training.net, training.x, times, noise);
+      const auto from_graph = fixed(training.net, training.x, times, noise);
+      const auto plain = GradientOf{}(training.net, training.x, times, noise);
+      report.row(step + ", its gradient a fixed graph", {.flops = whole, .unit = gpu::unit},
+                 {model_error(from_graph.second, plain.second), 0, "the same gradient without a graph"}, graph_step);
     });
   });
 }
