@@ -15,6 +15,7 @@
 #include <tuple>
 #include <vector>
 
+#include <kolmo/ad/replay.hpp>
 #include <kolmo/ad/transforms.hpp>
 #include <kolmo/backend/threads.hpp>
 #include <kolmo/ops/elementwise.hpp>
@@ -268,6 +269,7 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
   if (!kolmo::detail::notify<kolmo::detail::StartEvent>(info, callbacks...)) return finish(TrainStatus::stopped);
   if (state.ended) return finish(TrainStatus::early_stopped);
 
+  auto replayed = replay<typename KindOf<M>::Backend>([](const auto& advance) { advance(); });
   while (state.epoch < options.epochs) {
     info.epoch = state.epoch + 1;
     const std::vector<index_t> order = sample_order(options, info.epoch, n);
@@ -277,28 +279,34 @@ TrainResult train(TrainState<M, S>& state, const O& optimiser, const Data& data,
       const index_t first = state.step_in_epoch * options.batch;
       const index_t count = smaller(options.batch, n - first);
       const std::span<const index_t> indices(order.data() + first, static_cast<std::size_t>(count));
-      auto [losses, gradient] =
-          kolmo::detail::batch_gradient(state.model, epoch_data, epoch_loss, indices, options.shards,
-                                        options.accumulate, step_pass(options, state.step + 1));
-      std::tie(state.last_loss, state.last_gradient_norm) = kolmo::detail::loss_and_norm(losses, gradient);
-      state.last_learning_rate = !options.schedule                              ? optimiser.learning_rate()
-                                 : options.schedule_unit == ScheduleUnit::epoch ? options.schedule(info.epoch)
-                                                                                : options.schedule(state.step + 1);
-      state.last_learning_rate *= state.plateau.scale;
-      ++state.step;
-      ++state.step_in_epoch;
-      if (!is_finite(state.last_loss) || !is_finite(state.last_gradient_norm)) {
-        ++state.skipped;
-        ++state.skipped_in_a_row;
-      } else {
-        state.skipped_in_a_row = 0;
-        state.loss_sum += state.last_loss;
-        ++state.loss_count;
-        const bool clipped = options.clip_norm > 0 && state.last_gradient_norm > options.clip_norm;
-        optimiser.step(state.model, gradient, state.optimiser, state.last_learning_rate,
-                       clipped ? options.clip_norm / state.last_gradient_norm : 1.0);
-        if (state.average) Ema(options.ema_decay).update(*state.average, state.model);
-      }
+      const auto advance = [&] {
+        auto [losses, gradient] =
+            kolmo::detail::batch_gradient(state.model, epoch_data, epoch_loss, indices, options.shards,
+                                          options.accumulate, step_pass(options, state.step + 1));
+        std::tie(state.last_loss, state.last_gradient_norm) = kolmo::detail::loss_and_norm(losses, gradient);
+        state.last_learning_rate = !options.schedule                              ? optimiser.learning_rate()
+                                   : options.schedule_unit == ScheduleUnit::epoch ? options.schedule(info.epoch)
+                                                                                  : options.schedule(state.step + 1);
+        state.last_learning_rate *= state.plateau.scale;
+        ++state.step;
+        ++state.step_in_epoch;
+        if (!is_finite(state.last_loss) || !is_finite(state.last_gradient_norm)) {
+          ++state.skipped;
+          ++state.skipped_in_a_row;
+        } else {
+          state.skipped_in_a_row = 0;
+          state.loss_sum += state.last_loss;
+          ++state.loss_count;
+          const bool clipped = options.clip_norm > 0 && state.last_gradient_norm > options.clip_norm;
+          optimiser.step(state.model, gradient, state.optimiser, state.last_learning_rate,
+                         clipped ? options.clip_norm / state.last_gradient_norm : 1.0);
+          if (state.average) Ema(options.ema_decay).update(*state.average, state.model);
+        }
+      };
+      if (options.replay)
+        replayed(advance);
+      else
+        advance();
       describe();
       if (!kolmo::detail::notify<kolmo::detail::StepEvent>(info, callbacks...)) return finish(TrainStatus::stopped);
       if (state.skipped_in_a_row >= options.max_skips) return finish(TrainStatus::not_finite);

@@ -35,6 +35,9 @@ struct TrainOptions {
   ScheduleUnit schedule_unit = ScheduleUnit::epoch;
   std::optional<Plateau> plateau = {};  ///< multiplies the learning rate when the metric stops improving
   Key key = {};                         ///< of shuffling and of everything random in the forward passes
+  /// Steps on a GPU are recorded and launched as graphs, updated at every step; the bits are the same. The loss and the
+  /// norm of the gradient are read once in every step, which cuts it into two graphs. Elsewhere without effect.
+  bool replay = false;
 };
 
 template <class M, class S>
