@@ -5,6 +5,7 @@
 #include <kolmo/backend/cpu.hpp>
 #include <kolmo/cuda/cuda.cuh>
 #include <kolmo/gmm/em.hpp>
+#include <kolmo/gmm/preprocess.hpp>
 #include <kolmo/gmm/v5.hpp>
 #include <kolmo/nn/mlp.hpp>
 #include <kolmo/ops/reduce.hpp>
