@@ -133,7 +133,7 @@ int main() {
                 "many launches failed");
   }
   training.options.replay = false;
-  check::that(fail_everywhere(fit, emulation::launches_until_failure, "a fit, launches") > 5, "many launches failed");
+  check::that(fail_everywhere(fit, emulation::launches_until_failure, "a fit, launches") > 0, "the fit's launches failed");
   // In debug mode every tensor is an allocation of the driver.
   Cuda::set_debug(true);
   check::that(fail_everywhere(training, emulation::allocations_until_failure, "a training, allocations") > 12,
