@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include <kolmo/config.hpp>
+#include <kolmo/core/array.hpp>
 
 namespace kolmo::detail {
 

@@ -5,21 +5,14 @@
 #include <kolmo/cuda/pool.hpp>
 #include <kolmo/cuda/staging.hpp>
 
-struct cublasContext;
 struct cublasLtContext;
-struct cusolverDnContext;
-struct cudnnContext;
 
 namespace kolmo {
 
-/// Handles of a host program that the library uses instead of its own; those left null are the library's. Give
-/// cublasLtHandle_t, cublasHandle_t, cusolverDnHandle_t and cudnnHandle_t as they are. They belong to the current
-/// device and must outlive the scope. The library sets the stream of a handle that has one, and leaves it set.
+/// Handles of a host program that the library uses instead of its own; null: the library's. `blas_lt` is a
+/// cublasLtHandle_t. It belongs to the current device and must outlive the scope.
 struct CudaHandles {
   cublasLtContext* blas_lt = nullptr;
-  cublasContext* blas = nullptr;
-  cusolverDnContext* solver = nullptr;
-  cudnnContext* dnn = nullptr;
 };
 
 namespace detail {

@@ -96,8 +96,7 @@ void test_streams(cudaStream_t one, cudaStream_t two) {
 
 void test_handles(cudaStream_t stream) {
   int blas = 0;
-  const CudaHandles handles{
-      .blas_lt = reinterpret_cast<cublasLtContext*>(&blas), .blas = nullptr, .solver = nullptr, .dnn = nullptr};
+  const CudaHandles handles{.blas_lt = reinterpret_cast<cublasLtContext*>(&blas)};
   {
     const Cuda::Scope scope{stream, handles};
     check::that(Cuda::handles().blas_lt == handles.blas_lt, "a scope has the host program's handles");
