@@ -142,9 +142,10 @@ int main() {
               "many allocations failed");
   Cuda::set_debug(false);
 #endif
-  const auto expected = training();
+  const auto expected = training(), held = training.held(), masses = fit.held();
   check::throws<OutOfMemory>([] { Values::uninitialized(Shape{index_t{1} << 45}); }, "bytes of device memory",
                              "too much");
+  check::that(training.held() == held && fit.held() == masses, "too much: what the host holds is as before");
   check::that(training() == expected && !fit().empty(), "the device is usable");
   return check::result();
 }
