@@ -20,5 +20,6 @@ int main() {
   const auto [value, gradient] = kolmo::value_and_grad(x, loss);
   const Tensor curvature = kolmo::hvp(loss, x, Tensor::ones(x.shape()));
   std::printf("loss %.4f\n", value.item());
-  for (int i = 0; i < 3; ++i) std::printf("slope %7.4f  curvature %7.4f\n", gradient.data()[i], curvature.data()[i]);
+  const auto slopes = gradient.to_vector(), curvatures = curvature.to_vector();
+  for (std::size_t i = 0; i < 3; ++i) std::printf("slope %7.4f  curvature %7.4f\n", slopes[i], curvatures[i]);
 }

@@ -1,6 +1,7 @@
 # The programs on the GPU under NVIDIA's compute-sanitizer:
 #   sanitizer_TOOL_NAME  for memcheck, racecheck, initcheck and synccheck; any finding fails. Skipped without a GPU or
 #                        without the tool, which the toolkit has in a package of its own.
+# For memcheck the programs take every block from the driver, so that it sees the borders; the pool would hide them.
 # Only our kernels are watched, whose names lie in the namespace kolmo. Errors of the runtime's functions are no findings:
 # the programs provoke some.
 find_program(KOLMO_COMPUTE_SANITIZER compute-sanitizer HINTS "${cuda_root}/bin" "${cuda_root}/compute-sanitizer")
@@ -14,6 +15,9 @@ function(kolmo_add_sanitizer_runs name fixture)
       set(command "${CMAKE_COMMAND}" -E env sh -c "echo compute-sanitizer was not found; exit ${skipped}")
     endif()
     add_test(NAME sanitizer_${tool}_${name} COMMAND ${command})
+    if(tool STREQUAL "memcheck")
+      set_tests_properties(sanitizer_${tool}_${name} PROPERTIES ENVIRONMENT KOLMO_TEST_DEBUG=1)
+    endif()
     set_tests_properties(sanitizer_${tool}_${name} PROPERTIES LABELS "cuda;sanitizer" TIMEOUT 1800
       SKIP_RETURN_CODE ${skipped})
     if(fixture)

@@ -93,7 +93,10 @@ class CudaRecorder final : public CudaCapture {
   explicit CudaRecorder(CudaHeap* arena = nullptr) : arena_(arena) {
     check_cuda(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   }
-  ~CudaRecorder() override { static_cast<void>(cudaStreamDestroy(stream_)); }
+  ~CudaRecorder() override {
+    hand_over();
+    static_cast<void>(cudaStreamDestroy(stream_));
+  }
   CudaRecorder(const CudaRecorder&) = delete;
   CudaRecorder& operator=(const CudaRecorder&) = delete;
 
@@ -193,7 +196,12 @@ class CudaRecorder final : public CudaCapture {
     check_cuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
     context.stream = stream_;
     context.capture = this;
-    if (arena_ != nullptr) context.heap = arena_;
+    context.lender = {arena_ == nullptr, outer_.heap};
+    // Memory that the recorded work returns must not reach other threads, or the driver, before it is launched.
+    if (arena_ == nullptr && memory_ == nullptr)
+      memory_ = CudaPool::instance().make_arena(current_cuda_device(), outer_.stream);
+    if (memory_ != nullptr) memory_->stream = outer_.stream;
+    context.heap = arena_ != nullptr ? arena_ : memory_.get();
     recording_ = true;
   }
 
@@ -203,15 +211,27 @@ class CudaRecorder final : public CudaCapture {
     cuda_context() = outer_;
     cudaGraph_t graph = nullptr;
     const cudaError_t code = cudaStreamEndCapture(stream_, &graph);
-    if (code != cudaSuccess)
+    if (code != cudaSuccess) {
+      hand_over();
       throw_cuda(code,
                  "replay: the recording was broken by a call of CUDA inside the function that waits for the device or "
                  "uses another stream without Cuda::Scope; cudaStreamEndCapture");
+    }
     return graph;
   }
 
+  /// Gives the memory of what was recorded to the heap of the thread.
+  void hand_over() noexcept {
+    if (memory_ != nullptr) CudaPool::instance().merge(*memory_, cuda_context().heap);
+  }
+  struct HandOver {
+    CudaRecorder& recorder;
+    ~HandOver() { recorder.hand_over(); }
+  };
+
   void execute(cudaGraph_t graph) {
     const GraphEnd at_end{graph};
+    const HandOver launched{*this};
     std::size_t nodes = 0;
     check_cuda(cudaGraphGetNodes(graph, nullptr, &nodes), "cudaGraphGetNodes");
     if (nodes == 0) return;
@@ -223,6 +243,7 @@ class CudaRecorder final : public CudaCapture {
   }
 
   CudaHeap* arena_;
+  std::unique_ptr<CudaHeap> memory_;  // of an updated recording, until its work is launched
   cudaStream_t stream_ = nullptr;
   CudaContext outer_;
   bool recording_ = false;

@@ -12,6 +12,11 @@ compiler includes kolmo/cuda/runtime.hpp, which has the same type Cuda."
 #include <cstdint>
 #include <type_traits>
 
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#error "kolmo's kernels need a GPU of architecture sm_80 or newer: compile with nvcc -arch=sm_90a (for a Hopper), in \
+CMake with CMAKE_CUDA_ARCHITECTURES=90a"
+#endif
+
 #include <cuda_runtime.h>
 
 #include <kolmo/config.hpp>

@@ -190,7 +190,7 @@ struct Cuda {
     auto& pool = detail::CudaPool::instance();
     const int device = detail::current_cuda_device();
     if (debug()) return pool.allocate_apart(device, bytes);
-    return pool.allocate(context.heap, device, bytes, context.capture == nullptr ? context.lender : detail::CudaLender{});
+    return pool.allocate(context.heap, device, bytes, context.lender);
   }
 
   static void wait(const char* call) {

@@ -55,7 +55,11 @@ struct PolishItem : PolishMatrix<T, max_count> {
     constexpr int across = smaller(16, Team::size()), down = Team::size() / across;
     const int first_row = team.rank() / across, first_column = team.rank() % across;
     for (int a = 0; a < count; ++a) {
-      if (!(row[a][a] > T(0))) return false;
+      if (!(row[a][a] > T(0))) {
+        // The caller fills the matrix again: not before all have seen this.
+        team.synchronize();
+        return false;
+      }
       const T pivot = T(1) / row[a][a];
       if (team.rank() == 0) w.pivot[a] = pivot;
       for (int b = a + 1 + first_row; b < count; b += down) {

@@ -3,11 +3,21 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include <kolmo/cuda/runtime.hpp>
+
 namespace check {
+
+/// With KOLMO_TEST_DEBUG in the environment every tensor is an allocation of the driver, whose borders memcheck knows.
+inline const bool debugged = [] {
+  const bool wanted = std::getenv("KOLMO_TEST_DEBUG") != nullptr;
+  if (wanted) kolmo::Cuda::set_debug(true);
+  return wanted;
+}();
 
 /// What ctest takes for "skipped".
 inline constexpr int skipped = 77;

@@ -1,6 +1,8 @@
 // replay: the bits of plain calls from recorded graphs, in both modes; what a graph cannot hold is an error that leaves
 // everything usable.
 
+#include <thread>
+
 #include <kolmo/ad/replay.hpp>
 #include <kolmo/ad/transforms.hpp>
 #include <kolmo/backend/cpu.hpp>
@@ -192,15 +194,34 @@ void test_state() {
   check::that(right, "a state whose tensors change places, are replaced and shared");
 }
 
+/// What a recording has returned is nobody else's until its work has been launched.
+void test_other_threads() {
+  const V x = V::full(Shape{1 << 12}, 1.0f);
+  V other;
+  bool meanwhile = false;
+  auto step = replay<Cuda>([&](const V& a) {
+    { const V scratch = a + a; }
+    if (meanwhile) std::thread([&] { other = V::full(Shape{1 << 12}, 7.0f); }).join();
+    return V(a * a);
+  });
+  step(x);
+  meanwhile = true;
+  step(x);
+  check::that(other.to_vector() == std::vector<float>(1 << 12, 7.0f), "another thread's tensor made during a recording");
+}
+
 }  // namespace
 
 int main() {
   if (!Cuda::available()) return check::skipped;
+  // Debug mode is among what is tested.
+  Cuda::set_debug(false);
 #if defined(KOLMO_TEST_EMULATION)
   for (const bool deferred : {false, true}) {
     emulation::deferred = deferred;
 #endif
     test_modes();
+    test_other_threads();
     test_errors();
     test_state();
 #if defined(KOLMO_TEST_EMULATION)
