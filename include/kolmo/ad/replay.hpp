@@ -1,6 +1,6 @@
 #pragma once
-// replay: a function whose work on a GPU is recorded as a graph and launched as a whole, so that a loop of many small
-// kernels costs one launch a turn. On a backend without graphs it is the function itself.
+// replay: a function whose work on a GPU is recorded as a graph and launched as a whole: a fixed graph costs the host one
+// launch, an updated one its own recording. On a backend without graphs it is the function itself.
 //
 //   auto step = replay<B>(f);                          step(x, y) is f(x, y)
 //   auto step = replay<B>(f, state);                   f changes `state`, which it also holds
