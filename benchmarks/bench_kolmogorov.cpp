@@ -64,11 +64,13 @@ struct Passes {
   flow::detail::FiniteVolumeCore<T, Cpu> core{bench.options, {}};
   Run run{core, 1, bench.step};
   Tensor<T, Cpu> now = run.state(), next = run.state();
+  Tensor<T, Cpu> divergence = Tensor<T, Cpu>::zeros(kolmo::Shape{size, size});
+  Tensor<T, Cpu> work = Tensor<T, Cpu>::zeros(kolmo::Shape{flow::detail::advection_work_rows, run.grid.row});
 
   Passes() { run.load(bench.x.data(), now.mutable_data()); }
   void advect() {
     flow::detail::advect<Cpu>(core.options.advection, run.grid, 1, run.constants(), now.data(), next.mutable_data(),
-                              run.divergence(), run.work());
+                              divergence.mutable_data(), work.mutable_data());
   }
   void project() { run.project(next.mutable_data(), 0, T(1e30)); }
 };
